@@ -15,6 +15,25 @@ export function escapeText(text: string, maxBytes: number): string {
   return isPlain(text) && text.length <= maxBytes ? text : escapeSlowly(text, maxBytes);
 }
 
+/**
+ * The whole text with its control characters escaped, except that a newline at its very end stays:
+ * for a line of JSON (where they can only stand inside strings) or of plain text on its way to a
+ * reader who may be a terminal.
+ */
+export function escapeControls(line: string): string {
+  const end = line.endsWith('\n') ? line.length - 1 : line.length;
+  let out = '';
+  let from = 0;
+  for (let i = 0; i < end; i++) {
+    const code = line.codePointAt(i) ?? 0;
+    if (code > 0xffff) i++;
+    if (!isUnsafe(code) || code === 0x22 || code === 0x5c) continue;
+    out += line.slice(from, i) + escapeOf(code);
+    from = i + 1;
+  }
+  return out + line.slice(from);
+}
+
 /** A plain text needs no escape and has one byte per character: printable ASCII but for `"` and `\`. */
 function isPlain(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
