@@ -38,9 +38,17 @@ export interface IdentityFailure {
  */
 export interface Identifier {
   /** `header`: the single Proxy-Authorization value, or undefined. Two such headers are refused before this. */
-  identify(policy: Policy, header: string | undefined, source: Ip | null): Identity | IdentityFailure;
+  identify(
+    policy: Policy,
+    header: string | undefined,
+    source: Ip | null,
+  ): Identity | IdentityFailure;
   /** Does an identity proven under an older policy still stand under this one? Null = yes. */
-  recheck(policy: Policy, identity: Identity, source: Ip | null): IdentityFailureReason | 'policy_changed' | null;
+  recheck(
+    policy: Policy,
+    identity: Identity,
+    source: Ip | null,
+  ): IdentityFailureReason | 'policy_changed' | null;
 }
 
 export function isFailure(result: Identity | IdentityFailure): result is IdentityFailure {

@@ -1,0 +1,421 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, test } from 'node:test';
+import fc from 'fast-check';
+import type { Clock } from '../../src/core/clock.ts';
+import { parseIp } from '../../src/core/ip.ts';
+import { type CredentialKeys, credentialKey } from '../../src/identity/credential-keys.ts';
+import { AgentIdentifier } from '../../src/identity/identify.ts';
+import { type Identity, type IdentityFailure, isFailure } from '../../src/identity/identity.ts';
+import { type CredentialClaims, issueCredential } from '../../src/identity/issued-credential.ts';
+import type { Policy } from '../../src/policy/policy.ts';
+import { basic, policyOf, sha256 } from '../support/identity-policy.ts';
+
+const start = Date.UTC(2026, 10, 22, 12);
+const key = credentialKey(Buffer.alloc(32, 1));
+const keys: CredentialKeys = {
+  signing: key,
+  find: (id) => (id === key.id ? key : undefined),
+};
+
+const sketches = {
+  demo: { tokens: ['first-token', 'second-token'] },
+  bob: { tokens: ['bob-token'] },
+  strict: { issued: false, tokens: ['strict-token'] },
+  office: { tokens: ['office-token'], sources: ['10.20.0.0/24'] },
+  runner: { tokens: ['runner-token'], sources: ['10.30.0.7'], sourcesAlone: true },
+};
+const policy = policyOf(sketches);
+
+const home = parseIp('192.0.2.1');
+const office = parseIp('10.20.0.9');
+const runner = parseIp('10.30.0.7');
+
+const issue = (agent: string, over: Partial<CredentialClaims> = {}): string =>
+  issueCredential(key, {
+    id: '01JD8Q6Z0000000000000000AB',
+    agent,
+    issuedAt: start / 1000,
+    expiresAt: start / 1000 + 3600,
+    task: undefined,
+    requestedBy: undefined,
+    only: undefined,
+    ...over,
+  });
+
+let now = start;
+const clock: Clock = { now: () => now, monotonic: () => now };
+let identifier: AgentIdentifier;
+beforeEach(() => {
+  now = start;
+  identifier = new AgentIdentifier({ keys, clock });
+});
+
+/** `agent kind token`, or `reason agent token`. */
+function outcome(result: Identity | IdentityFailure): string {
+  return isFailure(result)
+    ? `${result.reason} ${result.agent?.id} ${result.token}`
+    : `${result.agent.id} ${result.kind} ${result.token}`;
+}
+
+const id = '01JD8Q6Z0000000000000000AB';
+const tokenId = (token: string): string => `sha256:${sha256(token).slice(0, 12)}`;
+
+describe('who it is', () => {
+  const stranger = credentialKey(Buffer.alloc(32, 9));
+  const forged = issueCredential(stranger, {
+    id,
+    agent: 'demo',
+    issuedAt: start / 1000,
+    expiresAt: start / 1000 + 3600,
+    task: undefined,
+    requestedBy: undefined,
+    only: undefined,
+  });
+  const expired = issue('demo', { issuedAt: start / 1000 - 7200, expiresAt: start / 1000 - 3600 });
+  const cases: readonly [string, string | undefined, ReturnType<typeof parseIp>, string][] = [
+    ['an issued credential', basic('demo', issue('demo')), home, `demo issued ${id}`],
+    ['an issued credential as Bearer', `Bearer ${issue('demo')}`, home, `demo issued ${id}`],
+    ['a static token', basic('demo', 'first-token'), home, `demo static ${tokenId('first-token')}`],
+    [
+      'the other static token',
+      basic('demo', 'second-token'),
+      home,
+      `demo static ${tokenId('second-token')}`,
+    ],
+    ['a static token as Bearer', 'Bearer bob-token', home, `bob static ${tokenId('bob-token')}`],
+    ['a source alone', undefined, runner, 'runner source undefined'],
+    [
+      'a token of a source agent',
+      basic('runner', 'runner-token'),
+      runner,
+      `runner static ${tokenId('runner-token')}`,
+    ],
+    [
+      'a token within its sources',
+      basic('office', 'office-token'),
+      office,
+      `office static ${tokenId('office-token')}`,
+    ],
+
+    ['nothing', undefined, home, 'no_credentials undefined undefined'],
+    ['nothing from narrowing sources', undefined, office, 'no_credentials undefined undefined'],
+    ['nothing from nowhere', undefined, null, 'no_credentials undefined undefined'],
+    ['an empty field', '', home, 'bad_credentials undefined undefined'],
+    ['an empty field from a source agent', '', runner, 'bad_credentials undefined undefined'],
+    [
+      'a bad token from a source agent',
+      basic('runner', 'x'),
+      runner,
+      'bad_credentials runner undefined',
+    ],
+    ['another scheme', 'Digest x', home, 'bad_credentials undefined undefined'],
+    ['a wrong token', basic('demo', 'first-toke'), home, 'bad_credentials demo undefined'],
+    [
+      'the token of another agent',
+      basic('demo', 'bob-token'),
+      home,
+      'bad_credentials demo undefined',
+    ],
+    [
+      'the digest instead of the token',
+      basic('demo', sha256('first-token')),
+      home,
+      'bad_credentials demo undefined',
+    ],
+    [
+      'an unknown agent',
+      basic('nobody', 'first-token'),
+      home,
+      'bad_credentials undefined undefined',
+    ],
+    [
+      'an agent in upper case',
+      basic('DEMO', 'first-token'),
+      home,
+      'bad_credentials undefined undefined',
+    ],
+    ['__proto__', basic('__proto__', 'first-token'), home, 'bad_credentials undefined undefined'],
+    ['an unknown Bearer', 'Bearer no-token', home, 'bad_credentials undefined undefined'],
+    [
+      'the credential of another agent',
+      basic('bob', issue('demo')),
+      home,
+      `bad_credentials bob ${id}`,
+    ],
+    [
+      'a credential and an unknown agent',
+      basic('nobody', issue('demo')),
+      home,
+      `bad_credentials undefined ${id}`,
+    ],
+    [
+      'a credential of an agent that is gone',
+      `Bearer ${issue('gone')}`,
+      home,
+      `bad_credentials undefined ${id}`,
+    ],
+    [
+      'a credential where none are issued',
+      basic('strict', issue('strict')),
+      home,
+      `bad_credentials strict ${id}`,
+    ],
+    ['the same as Bearer', `Bearer ${issue('strict')}`, home, `bad_credentials strict ${id}`],
+    ['a forged credential', basic('demo', forged), home, 'bad_credentials demo undefined'],
+    [
+      'a damaged credential',
+      basic('demo', issue('demo').slice(0, -2)),
+      home,
+      'bad_credentials demo undefined',
+    ],
+    ['an expired credential', basic('demo', expired), home, `credential_expired demo ${id}`],
+    [
+      'an expired credential of another agent',
+      basic('bob', expired),
+      home,
+      `bad_credentials bob ${id}`,
+    ],
+    [
+      'a token outside its sources',
+      basic('office', 'office-token'),
+      home,
+      `source_not_allowed office ${tokenId('office-token')}`,
+    ],
+    [
+      'a credential outside its sources',
+      basic('office', issue('office')),
+      home,
+      `source_not_allowed office ${id}`,
+    ],
+    [
+      'a credential from nowhere',
+      basic('office', issue('office')),
+      null,
+      `source_not_allowed office ${id}`,
+    ],
+    [
+      'a source agent elsewhere',
+      basic('runner', 'runner-token'),
+      home,
+      `source_not_allowed runner ${tokenId('runner-token')}`,
+    ],
+  ];
+  for (const [what, header, source, expected] of cases) {
+    test(what, () => {
+      assert.equal(outcome(identifier.identify(policy, header, source)), expected);
+      assert.equal(outcome(identifier.identify(policy, header, source)), expected, 'second time');
+    });
+  }
+
+  test('carries what the credential says', () => {
+    const header = basic(
+      'demo',
+      issue('demo', { task: 'T-1', requestedBy: 'ann', only: ['docs'] }),
+    );
+    const identity = identifier.identify(policy, header, home);
+    assert.ok(!isFailure(identity));
+    assert.equal(identity.expiresAt, start + 3_600_000);
+    assert.equal(identity.task, 'T-1');
+    assert.equal(identity.requestedBy, 'ann');
+    assert.deepEqual(identity.only, ['docs']);
+  });
+
+  test('without keys takes static tokens only', () => {
+    identifier = new AgentIdentifier({ keys: null, clock });
+    assert.equal(
+      outcome(identifier.identify(policy, basic('demo', issue('demo')), home)),
+      'bad_credentials demo undefined',
+    );
+    assert.equal(
+      outcome(identifier.identify(policy, basic('demo', 'first-token'), home)),
+      `demo static ${tokenId('first-token')}`,
+    );
+  });
+});
+
+describe('what is remembered', () => {
+  test('ends with its credential', () => {
+    const header = basic('demo', issue('demo'));
+    assert.equal(outcome(identifier.identify(policy, header, home)), `demo issued ${id}`);
+    now = start + 3_600_000 - 1;
+    assert.equal(outcome(identifier.identify(policy, header, home)), `demo issued ${id}`);
+    now += 1;
+    assert.equal(
+      outcome(identifier.identify(policy, header, home)),
+      `credential_expired demo ${id}`,
+    );
+    assert.equal(
+      outcome(identifier.identify(policy, header, home)),
+      `credential_expired demo ${id}`,
+    );
+  });
+
+  test('ends with its policy', () => {
+    const header = basic('demo', 'first-token');
+    assert.equal(
+      outcome(identifier.identify(policy, header, home)),
+      `demo static ${tokenId('first-token')}`,
+    );
+    const without = policyOf({ ...sketches, demo: { tokens: ['second-token'] } });
+    assert.equal(
+      outcome(identifier.identify(without, header, home)),
+      'bad_credentials demo undefined',
+    );
+    assert.equal(
+      outcome(identifier.identify(policy, header, home)),
+      `demo static ${tokenId('first-token')}`,
+    );
+  });
+
+  test('names the agent of the policy that is asked', () => {
+    const header = basic('demo', 'first-token');
+    identifier.identify(policy, header, home);
+    const reloaded = policyOf(sketches);
+    const identity = identifier.identify(reloaded, header, home);
+    assert.ok(!isFailure(identity));
+    assert.equal(identity.agent, reloaded.agents.get('demo'));
+  });
+
+  test('does not cover the source', () => {
+    const header = basic('office', 'office-token');
+    const token = tokenId('office-token');
+    assert.equal(outcome(identifier.identify(policy, header, office)), `office static ${token}`);
+    assert.equal(
+      outcome(identifier.identify(policy, header, home)),
+      `source_not_allowed office ${token}`,
+    );
+    assert.equal(outcome(identifier.identify(policy, header, office)), `office static ${token}`);
+  });
+
+  test('is bounded, and who falls out is verified again', () => {
+    identifier = new AgentIdentifier({ keys, clock, cacheSize: 2 });
+    const headers = [
+      basic('demo', 'first-token'),
+      basic('demo', 'second-token'),
+      'Bearer bob-token',
+      basic('demo', issue('demo')),
+    ];
+    const expected = ['demo static', 'demo static', 'bob static', 'demo issued'];
+    for (let round = 0; round < 3; round++) {
+      for (const [index, header] of headers.entries()) {
+        const result = outcome(identifier.identify(policy, header, home));
+        assert.ok(result.startsWith(expected[index] as string), result);
+      }
+    }
+  });
+
+  test('is never mixed up: whoever comes in whatever order stays who they are', () => {
+    const good = new Map([
+      [basic('demo', 'first-token'), 'demo'],
+      [basic('demo', issue('demo')), 'demo'],
+      [`Bearer ${issue('bob')}`, 'bob'],
+      ['Bearer bob-token', 'bob'],
+      [basic('strict', 'strict-token'), 'strict'],
+      [basic('bob', 'first-token'), undefined],
+      [basic('strict', issue('strict')), undefined],
+      ['Bearer demo', undefined],
+    ]);
+    const header = fc.constantFrom(...good.keys());
+    fc.assert(
+      fc.property(fc.array(header, { maxLength: 50 }), (headers) => {
+        for (const one of headers) {
+          const result = identifier.identify(policy, one, home);
+          assert.equal(isFailure(result) ? undefined : result.agent.id, good.get(one));
+        }
+      }),
+    );
+  });
+
+  test('no header is an identity that is not known, and none makes it throw', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary' }),
+        fc.constantFrom('', 'Basic ', 'Bearer ', 'Bearer sp1.'),
+        (text, scheme) => {
+          assert.ok(isFailure(identifier.identify(policy, scheme + text, home)));
+        },
+      ),
+    );
+  });
+});
+
+describe('does it still stand', () => {
+  const identityOf = (header: string | undefined, source: ReturnType<typeof parseIp>): Identity => {
+    const identity = identifier.identify(policy, header, source);
+    assert.ok(!isFailure(identity), outcome(identity));
+    return identity;
+  };
+  const { demo: _, ...withoutDemo } = sketches;
+  const changed = (over: Parameters<typeof policyOf>[0]): Policy =>
+    policyOf({ ...sketches, ...over });
+  const cases: readonly [
+    string,
+    string | undefined,
+    ReturnType<typeof parseIp>,
+    Policy,
+    string | null,
+  ][] = [
+    ['nothing changed', basic('demo', issue('demo')), home, policyOf(sketches), null],
+    [
+      'a static token that stays',
+      basic('demo', 'first-token'),
+      home,
+      changed({ demo: { tokens: ['first-token'] } }),
+      null,
+    ],
+    ['a source that stays', undefined, runner, policyOf(sketches), null],
+    [
+      'the agent is gone',
+      basic('demo', issue('demo')),
+      home,
+      policyOf(withoutDemo),
+      'policy_changed',
+    ],
+    [
+      'the static token is gone',
+      basic('demo', 'first-token'),
+      home,
+      changed({ demo: { tokens: ['second-token'] } }),
+      'policy_changed',
+    ],
+    [
+      'issued credentials are not taken any more',
+      basic('demo', issue('demo')),
+      home,
+      changed({ demo: { issued: false } }),
+      'policy_changed',
+    ],
+    [
+      'the sources have narrowed',
+      basic('demo', issue('demo')),
+      home,
+      changed({ demo: { sources: ['10.0.0.0/8'] } }),
+      'source_not_allowed',
+    ],
+    [
+      'a source is not enough any more',
+      undefined,
+      runner,
+      changed({ runner: { sources: ['10.30.0.7'] } }),
+      'policy_changed',
+    ],
+    [
+      'the source names another agent',
+      undefined,
+      runner,
+      changed({ runner: {}, bob: { sources: ['10.30.0.7'], sourcesAlone: true } }),
+      'policy_changed',
+    ],
+  ];
+  for (const [what, header, source, next, expected] of cases) {
+    test(what, () => {
+      assert.equal(identifier.recheck(next, identityOf(header, source), source), expected);
+    });
+  }
+
+  test('its credential has expired', () => {
+    const identity = identityOf(basic('demo', issue('demo')), home);
+    now = start + 3_600_000;
+    assert.equal(identifier.recheck(policy, identity, home), 'credential_expired');
+  });
+});
