@@ -42,6 +42,12 @@ describe('createIdSource', () => {
     for (const id of ids) assert.match(id, /^[0-9A-HJKMNP-TV-Z]{26}$/);
   });
 
+  it('takes whole milliseconds of a finer clock', () => {
+    const next = source();
+    assert.equal(next(5.9).slice(0, 10), '0000000005');
+    assert.equal(next(6.2).slice(0, 10), '0000000006');
+  });
+
   it('borrows the next millisecond when 2^20 ids of one are used up', () => {
     const next = source();
     let last = '';
