@@ -1,17 +1,5 @@
 import { createSecretKey, hash, type KeyObject, randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
+import { createSecretFile, readSecretFile, SecretFileError } from '../core/secret-file.ts';
 
 /** A key that signs issued credentials. */
 export interface CredentialKey {
@@ -28,38 +16,35 @@ export interface CredentialKeys {
   find(id: string): CredentialKey | undefined;
 }
 
-/** A key file that cannot be used. The message names the file and says what to do. */
-export class CredentialKeyError extends Error {
-  override readonly name = 'CredentialKeyError';
-}
-
-const MAX_FILE = 65_536;
 const keyLine = /^[0-9a-f]{64}$/u;
 
+const keyFileHead = `# Keys of issued credentials. The first signs, all verify: to rotate, put a new line on top
+# (openssl rand -hex 32), and remove the old one when the credentials it signed have expired.
+`;
+
 /**
- * Loads the key file, or makes it with one fresh key if it is not there: mode 0600, its directory
- * 0700 if that has to be made too. Of processes that start together one makes the file and all
- * load the same key: it is linked into place whole, which only works once.
+ * Loads the key file, or makes it with one fresh key if it is not there. Processes that start
+ * together all get the same key.
  *
- * @throws CredentialKeyError as `loadCredentialKeys`, or if the file cannot be made
+ * @throws SecretFileError as `loadCredentialKeys`, or if the file cannot be made
  */
 export function openCredentialKeys(path: string): CredentialKeys {
-  const existing = readKeyFile(path);
-  if (existing !== null) return parseCredentialKeys(existing, path);
-  createKeyFile(path);
+  const text = readSecretFile(path);
+  if (text !== null) return parseCredentialKeys(text, path);
+  // If another process was faster, its key is the one to load.
+  createSecretFile(path, `${keyFileHead}${randomBytes(32).toString('hex')}\n`);
   return loadCredentialKeys(path);
 }
 
 /**
- * Loads the key file. It must be a regular file, not a symbolic link, and nobody but its owner may
- * read or write it: whoever reads it can issue credentials for every agent.
+ * Loads the key file. Whoever can read it can issue credentials for every agent.
  *
- * @throws CredentialKeyError if it is missing, unsafe, empty or malformed
+ * @throws SecretFileError if it is missing, open to others, a symbolic link, empty or malformed
  */
 export function loadCredentialKeys(path: string): CredentialKeys {
-  const text = readKeyFile(path);
+  const text = readSecretFile(path);
   if (text === null) {
-    throw new CredentialKeyError(`${path} does not exist: \`sallyport token issue\` makes it.`);
+    throw new SecretFileError(`${path} does not exist: \`sallyport token issue\` makes it.`);
   }
   return parseCredentialKeys(text, path);
 }
@@ -69,7 +54,7 @@ export function loadCredentialKeys(path: string): CredentialKeys {
  * lines and lines that begin with `#` do not count.
  *
  * @param path for messages
- * @throws CredentialKeyError if a line is anything else, a key stands twice, or there is none
+ * @throws SecretFileError if a line is anything else, a key stands twice, or there is none
  */
 export function parseCredentialKeys(text: string, path: string): CredentialKeys {
   const keys = new Map<string, CredentialKey>();
@@ -78,17 +63,17 @@ export function parseCredentialKeys(text: string, path: string): CredentialKeys 
     if (line === '' || line.startsWith('#')) continue;
     const where = `${path}:${index + 1}`;
     if (!keyLine.test(line)) {
-      throw new CredentialKeyError(
+      throw new SecretFileError(
         `${where} is not a key: write 64 hexadecimal digits, as \`openssl rand -hex 32\` makes them.`,
       );
     }
     const key = credentialKey(Buffer.from(line, 'hex'));
-    if (keys.has(key.id)) throw new CredentialKeyError(`${where} repeats a key: remove the line.`);
+    if (keys.has(key.id)) throw new SecretFileError(`${where} repeats a key: remove the line.`);
     keys.set(key.id, key);
   }
   const [signing] = keys.values();
   if (signing === undefined) {
-    throw new CredentialKeyError(
+    throw new SecretFileError(
       `${path} holds no key: remove it, and \`sallyport token issue\` makes a new one.`,
     );
   }
@@ -97,75 +82,6 @@ export function parseCredentialKeys(text: string, path: string): CredentialKeys 
 
 /** @param secret 32 random bytes */
 export function credentialKey(secret: Buffer): CredentialKey {
-  const digest = hash(
-    'sha256',
-    Buffer.concat([Buffer.from('sallyport credential key id\n'), secret]),
-  );
-  return { id: digest.slice(0, 8), key: createSecretKey(secret) };
+  const named = Buffer.concat([Buffer.from('sallyport credential key id\n'), secret]);
+  return { id: hash('sha256', named).slice(0, 8), key: createSecretKey(secret) };
 }
-
-/** Null if there is no such file. */
-function readKeyFile(path: string): string | null {
-  let fd: number;
-  try {
-    // Not blocking, so that a named pipe in the file's place cannot hold the start.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return null;
-    if (code === 'ELOOP') {
-      throw new CredentialKeyError(`${path} is a symbolic link: put the file itself there.`);
-    }
-    throw new CredentialKeyError(`${path} cannot be read (${code}).`, { cause: error });
-  }
-  try {
-    checkKeyFile(fd, path);
-    return readFileSync(fd, 'latin1');
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function checkKeyFile(fd: number, path: string): void {
-  const stat = fstatSync(fd);
-  if (!stat.isFile()) throw new CredentialKeyError(`${path} is not a regular file.`);
-  if ((stat.mode & 0o077) !== 0) {
-    const mode = (stat.mode & 0o777).toString(8).padStart(4, '0');
-    throw new CredentialKeyError(
-      `${path} can be read or written by others (mode ${mode}): run \`chmod 600 ${path}\`, and if anyone may have read it, put a new key in its place.`,
-    );
-  }
-  if (stat.size > MAX_FILE) throw new CredentialKeyError(`${path} is too large for a key file.`);
-}
-
-function createKeyFile(path: string): void {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeWhole(temporary, `${keyFileHead}${randomBytes(32).toString('hex')}\n`);
-    try {
-      linkSync(temporary, path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    } finally {
-      unlinkSync(temporary);
-    }
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new CredentialKeyError(`${path} cannot be made (${code}).`, { cause: error });
-  }
-}
-
-function writeWhole(path: string, text: string): void {
-  const fd = openSync(path, 'wx', 0o600);
-  try {
-    writeFileSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-const keyFileHead = `# Keys of issued credentials. The first signs, all verify: to rotate, put a new line on top
-# (openssl rand -hex 32), and remove the old one when the credentials it signed have expired.
-`;

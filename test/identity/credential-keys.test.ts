@@ -7,8 +7,8 @@ import path from 'node:path';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { SecretFileError } from '../../src/core/secret-file.ts';
 import {
-  CredentialKeyError,
   loadCredentialKeys,
   openCredentialKeys,
   parseCredentialKeys,
@@ -31,9 +31,7 @@ function put(content: string | Buffer, mode = 0o600): void {
 }
 
 const problem = (pattern: RegExp) => (error: unknown) =>
-  error instanceof CredentialKeyError &&
-  pattern.test(error.message) &&
-  error.message.includes(file);
+  error instanceof SecretFileError && pattern.test(error.message) && error.message.includes(file);
 
 describe('the first start', () => {
   test('makes a key that only its owner can read, and the next start loads it', () => {

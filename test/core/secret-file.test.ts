@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { createSecretFile, readSecretFile, SecretFileError } from '../../src/core/secret-file.ts';
+
+let root: string;
+let file: string;
+beforeEach(() => {
+  root = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-secret-'));
+  file = path.join(root, 'deep', 'er', 'x.key');
+});
+afterEach(() => fs.rmSync(root, { recursive: true }));
+
+const problem = (message: RegExp) => (error: unknown) =>
+  error instanceof SecretFileError && message.test(error.message) && error.message.startsWith(root);
+
+describe('createSecretFile', () => {
+  test('makes the file and its directories for the owner alone', () => {
+    assert.equal(createSecretFile(file, 'secret\n'), true);
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+    assert.equal(fs.statSync(path.dirname(file)).mode & 0o777, 0o700);
+    assert.equal(readSecretFile(file), 'secret\n');
+  });
+
+  test('leaves a file that is there, and nothing else behind', () => {
+    createSecretFile(file, 'first');
+    assert.equal(createSecretFile(file, 'second'), false);
+    assert.equal(readSecretFile(file), 'first');
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), ['x.key']);
+  });
+
+  test('does not write through a dangling link', () => {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.symlinkSync(path.join(root, 'elsewhere'), file);
+    assert.equal(createSecretFile(file, 'secret'), false);
+    assert.equal(fs.existsSync(path.join(root, 'elsewhere')), false);
+  });
+
+  test('says so where it cannot', () => {
+    fs.writeFileSync(path.join(root, 'deep'), '');
+    assert.throws(() => createSecretFile(file, 'x'), problem(/cannot be made \(ENOTDIR\)/u));
+  });
+});
+
+describe('readSecretFile', () => {
+  test('is null for what is not there', () => assert.equal(readSecretFile(file), null));
+
+  test('refuses a named pipe without waiting for a writer', () => {
+    const pipe = path.join(root, 'pipe');
+    execFileSync('mkfifo', ['-m', '600', pipe]);
+    assert.throws(() => readSecretFile(pipe), problem(/not a regular file/u));
+  });
+
+  test('looks at the mode of the file, not of the process that made it', () => {
+    createSecretFile(file, 'x');
+    for (const mode of [0o604, 0o640, 0o602]) {
+      fs.chmodSync(file, mode);
+      assert.throws(() => readSecretFile(file), problem(/chmod 600/u));
+    }
+    fs.chmodSync(file, 0o400);
+    assert.equal(readSecretFile(file), 'x');
+  });
+});
