@@ -1,0 +1,182 @@
+import type { Ip } from '../core/ip.ts';
+import type { Reason } from '../core/reasons.ts';
+import { newId } from '../core/ulid.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { EgressEvent, EgressRecord } from '../observe/egress-log.ts';
+import type { Decision } from '../policy/decide.ts';
+import type { Agent, Policy } from '../policy/policy.ts';
+import type { Services } from './services.ts';
+
+/**
+ * The context of one tunnel or one HTTP request, from its first byte to its last log line. One
+ * fixed object shape: every field exists from the start, so that the engine keeps one hidden class.
+ */
+export class Exchange {
+  readonly services: Services;
+  readonly id: string;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  /** `ip:port` of the client. */
+  readonly client: string;
+  readonly source: Ip | null;
+  policy: Policy;
+  identity: Identity | null = null;
+  /** The agent, or the one that a failed credential named: for the log only. */
+  agent: Agent | undefined = undefined;
+  decision: Decision | null = null;
+  scheme: string | undefined = undefined;
+  host: string | undefined = undefined;
+  ip: Ip | null = null;
+  port: number | undefined = undefined;
+  method: string | undefined = undefined;
+  path: string | undefined = undefined;
+  status: number | undefined = undefined;
+  token: string | undefined = undefined;
+  address: string | undefined = undefined;
+  sni: string | undefined = undefined;
+  bytesUp = 0;
+  bytesDown = 0;
+  dnsMs: number | undefined = undefined;
+  dialMs: number | undefined = undefined;
+  /** Report mode let this pass: why it would have been cut. */
+  reported: Reason | undefined = undefined;
+  /** The agent limiter holds a place for this exchange. */
+  #holdsPlace = false;
+  /** An `open` or `block` line has been written: there is never a second one. */
+  #decided = false;
+  #finished = false;
+
+  constructor(services: Services, client: string, source: Ip | null) {
+    this.services = services;
+    this.id = newId(services.clock.now());
+    this.startedAt = services.clock.monotonic();
+    this.client = client;
+    this.source = source;
+    this.policy = services.policy();
+  }
+
+  /** True once the exchange has its `open` or `block` line. */
+  get decided(): boolean {
+    return this.#decided;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  /** Takes a place with the agent limiter; given back by `finish`. */
+  acquirePlace(): boolean {
+    const agent = this.identity?.agent;
+    if (agent === undefined || !this.services.agents.acquire(agent)) return false;
+    this.#holdsPlace = true;
+    return true;
+  }
+
+  /**
+   * Writes the `open` line: the target was reached, or (with `failure`) the destination failed.
+   * Must come before the client hears anything. False if the line could not be written.
+   */
+  recordOpen(failure: Reason | null = null): boolean {
+    if (this.#decided) return true;
+    const record = this.#record('open', 'allow', failure ?? this.#reported());
+    record.ms = this.#elapsed();
+    if (!this.services.log.write(record)) return false;
+    this.#decided = true;
+    this.services.metrics.decision(this.agent, 'allow', failure ?? undefined);
+    return true;
+  }
+
+  /** Writes the `block` line; a log that cannot be written does not turn a no into a yes. */
+  recordBlock(reason: Reason, status: number | undefined): void {
+    if (this.#decided) return;
+    this.#decided = true;
+    this.status = status;
+    const record = this.#record('block', 'block', reason);
+    record.ms = this.#elapsed();
+    this.services.log.write(record);
+    this.services.metrics.decision(this.agent, 'block', reason);
+  }
+
+  /**
+   * Writes the last line (`close` of a tunnel, `request` of a request) and gives back the place.
+   * Exactly once; later calls do nothing.
+   * @param end who ended it: `client`, `origin` or a reason code; undefined for a request.
+   * @param cut the reason if we ended it because it was not, or no longer, allowed.
+   */
+  finish(event: 'close' | 'request', end: string | undefined, cut: Reason | undefined): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#release();
+    const record = this.#record(
+      event,
+      cut === undefined ? 'allow' : 'block',
+      cut ?? this.#reported(),
+    );
+    record.bytesUp = this.bytesUp;
+    record.bytesDown = this.bytesDown;
+    record.ms = this.#elapsed();
+    record.end = end;
+    this.services.log.writeLater(record);
+    this.services.metrics.finished(this.bytesUp, this.bytesDown);
+  }
+
+  /** Gives back the place without a last line: the exchange never opened. */
+  abandon(): void {
+    this.#finished = true;
+    this.#release();
+  }
+
+  #reported(): Reason | undefined {
+    return (
+      this.reported ??
+      (this.decision?.report === true ? (this.decision.reason ?? undefined) : undefined)
+    );
+  }
+
+  #release(): void {
+    if (!this.#holdsPlace || this.identity === null) return;
+    this.#holdsPlace = false;
+    this.services.agents.release(this.identity.agent);
+  }
+
+  #elapsed(): number {
+    return Math.round((this.services.clock.monotonic() - this.startedAt) * 10) / 10;
+  }
+
+  #record(
+    event: EgressEvent,
+    verdict: 'allow' | 'block',
+    reason: Reason | undefined,
+  ): EgressRecord {
+    const { identity, decision } = this;
+    return {
+      event,
+      id: this.id,
+      agent: this.agent,
+      verdict,
+      reason,
+      scheme: this.scheme,
+      host: this.host,
+      port: this.port,
+      method: this.method,
+      path: this.path,
+      status: this.status,
+      entry: decision?.entry?.at,
+      group: decision?.entry?.group,
+      policy: this.policy.digest,
+      task: identity?.task,
+      requestedBy: identity?.requestedBy,
+      token: this.token,
+      client: this.client,
+      address: this.address,
+      sni: this.sni,
+      bytesUp: undefined,
+      bytesDown: undefined,
+      ms: undefined,
+      dnsMs: this.dnsMs,
+      dialMs: this.dialMs,
+      end: undefined,
+      report: verdict === 'allow' && this.#reported() !== undefined ? true : undefined,
+    };
+  }
+}

@@ -1,0 +1,251 @@
+import { isTokenCode, maxHeaderLines } from '../core/request-head.ts';
+import { viaName } from './admit.ts';
+
+/** A header list as it stood on the wire: name, value, name, value … */
+export type RawHeaders = readonly string[];
+
+/** What a plain HTTP request says about itself, beside its target. */
+export interface RequestFacts {
+  /** The one Host value; undefined if there is none (HTTP/1.0 only). */
+  readonly host: string | undefined;
+  readonly authorization: string | undefined;
+  readonly authorizations: number;
+  /** Declared length of the body in bytes; undefined if chunked or without a body. */
+  readonly contentLength: number | undefined;
+  readonly chunked: boolean;
+  readonly expect: string | undefined;
+  /** The Upgrade value, if Connection asks for it (RFC 9110 §7.8). */
+  readonly upgrade: string | undefined;
+  readonly via: string | undefined;
+  readonly maxForwards: string | undefined;
+  /** Lower-case names that Connection nominates. */
+  readonly nominated: ReadonlySet<string>;
+}
+
+/** Removed in both directions (RFC 9110 §7.6.1); framing is written anew by whoever sends. */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'proxy-authorization',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'http2-settings',
+]);
+
+/** Claims about who is asking, or for what: an origin must not take them from a sandbox. */
+const claims: ReadonlySet<string> = new Set([
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-port',
+  'x-real-ip',
+  'true-client-ip',
+  'x-original-url',
+  'x-rewrite-url',
+]);
+
+const methodOverrides: ReadonlySet<string> = new Set([
+  'x-http-method-override',
+  'x-http-method',
+  'x-method-override',
+]);
+
+/** Naming one of these in Connection would make us drop what the origin decides by (attack family E30). */
+const neverNominated: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'content-type',
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'cache-control',
+  'via',
+  'expect',
+  'range',
+  ...claims,
+]);
+
+/** Trailers that must not be taken for headers by anybody downstream (RFC 9110 §6.5.1). */
+const neverTrailers: ReadonlySet<string> = new Set([
+  ...hopByHop,
+  'host',
+  'content-length',
+  'content-encoding',
+  'content-type',
+  'content-range',
+  'authorization',
+  'set-cookie',
+  'cookie',
+  'trailer',
+  'cache-control',
+  'expect',
+  'max-forwards',
+  'www-authenticate',
+]);
+
+/** The same meaning spelled with underscores, which some servers fold into hyphens. */
+function isDisguised(name: string): boolean {
+  if (!name.includes('_')) return false;
+  const plain = name.replaceAll('_', '-');
+  return (
+    hopByHop.has(plain) ||
+    claims.has(plain) ||
+    neverNominated.has(plain) ||
+    methodOverrides.has(plain)
+  );
+}
+
+/**
+ * Reads the header list of one request and refuses what could be understood in two ways.
+ * node:http has refused bare line ends, folding, Content-Length with Transfer-Encoding and the like
+ * before; what it lets through is caught here.
+ * @returns the facts, or a sentence that says what is wrong.
+ */
+export function readRequest(raw: RawHeaders, version: string): RequestFacts | string {
+  if (raw.length > maxHeaderLines * 2) return `more than ${maxHeaderLines} header lines`;
+  const seen = new Map<string, string>();
+  let authorizations = 0;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = (raw[at] as string).toLowerCase();
+    const value = raw[at + 1] as string;
+    if (name === 'proxy-authorization') authorizations++;
+    const before = seen.get(name);
+    if (before !== undefined) {
+      if (name === 'host') return 'there is more than one Host header';
+      if (name === 'content-length') return 'there is more than one Content-Length header';
+      if (name === 'transfer-encoding') return 'there is more than one Transfer-Encoding header';
+    }
+    seen.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+  const framing = framingProblem(seen, version);
+  if (framing !== null) return framing;
+  const nominated = tokens(seen.get('connection'));
+  if (nominated === null) return 'the Connection header is malformed';
+  for (const name of nominated) {
+    if (neverNominated.has(name))
+      return `Connection must not name ${name}, which is meant for the origin`;
+  }
+  const length = seen.get('content-length');
+  return {
+    host: seen.get('host'),
+    authorization: authorizations === 1 ? seen.get('proxy-authorization') : undefined,
+    authorizations,
+    contentLength: length === undefined ? undefined : Number(length),
+    chunked: seen.has('transfer-encoding'),
+    expect: seen.get('expect'),
+    upgrade: version === '1.1' && nominated.has('upgrade') ? seen.get('upgrade') : undefined,
+    via: seen.get('via'),
+    maxForwards: seen.get('max-forwards'),
+    nominated,
+  };
+}
+
+function framingProblem(seen: ReadonlyMap<string, string>, version: string): string | null {
+  if (version !== '1.1' && version !== '1.0') return 'only HTTP/1.1 and HTTP/1.0 are spoken here';
+  if (version === '1.1' && !seen.has('host')) return 'the Host header is missing';
+  const coding = seen.get('transfer-encoding');
+  const length = seen.get('content-length');
+  if (coding !== undefined) {
+    if (version === '1.0') return 'HTTP/1.0 has no Transfer-Encoding';
+    if (coding !== 'chunked')
+      return 'the only Transfer-Encoding that is understood here is chunked';
+    if (length !== undefined) return 'a request has either Content-Length or Transfer-Encoding';
+  }
+  if (length !== undefined && !/^(?:0|[1-9][0-9]{0,15})$/.test(length)) {
+    return 'Content-Length must be a plain number';
+  }
+  return null;
+}
+
+/** A comma-separated list of tokens, lower case; null if it is not one. */
+function tokens(value: string | undefined): ReadonlySet<string> | null {
+  const found = new Set<string>();
+  if (value === undefined) return found;
+  for (const part of value.split(',')) {
+    const token = part.trim().toLowerCase();
+    if (token === '') continue;
+    for (let at = 0; at < token.length; at++) {
+      if (!isTokenCode(token.charCodeAt(at))) return null;
+    }
+    found.add(token);
+  }
+  return found;
+}
+
+export interface ForwardOptions {
+  /** The Host header that the origin gets: always from the target, never from the client. */
+  readonly host: string;
+  readonly version: string;
+  /** The deciding entry limits methods: headers that smuggle another one are dropped. */
+  readonly methodsLimited: boolean;
+  /** New value of Max-Forwards, if the request carries one. */
+  readonly maxForwards: string | undefined;
+}
+
+/** The header list for the origin: rebuilt, with one Host, one framing and our Via. */
+export function requestHeaders(
+  raw: RawHeaders,
+  facts: RequestFacts,
+  options: ForwardOptions,
+): string[] {
+  const out = ['Host', options.host];
+  let via = `${options.version} ${viaName}`;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at] as string;
+    const value = raw[at + 1] as string;
+    const lower = name.toLowerCase();
+    if (lower === 'via') via = `${value}, ${via}`;
+    else if (lower === 'max-forwards' && options.maxForwards !== undefined) {
+      out.push(name, options.maxForwards);
+    } else if (!isDropped(lower, facts, options)) out.push(name, value);
+  }
+  out.push('Via', via);
+  return out;
+}
+
+function isDropped(name: string, facts: RequestFacts, options: ForwardOptions): boolean {
+  if (name === 'host' || name === 'expect' || name === 'trailer') return true;
+  if (hopByHop.has(name) || claims.has(name) || facts.nominated.has(name)) return true;
+  if (options.methodsLimited && methodOverrides.has(name)) return true;
+  return isDisguised(name);
+}
+
+/**
+ * The header list for the client, or null if the response cannot be passed on safely.
+ * @param raw what the origin sent.
+ */
+export function responseHeaders(raw: RawHeaders, version: string): string[] | null {
+  const nominated = new Set<string>();
+  let lengths = 0;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = (raw[at] as string).toLowerCase();
+    if (name === 'connection') {
+      for (const token of tokens(raw[at + 1]) ?? []) nominated.add(token);
+    }
+    if (name === 'content-length') lengths++;
+  }
+  if (lengths > 1) return null;
+  const out: string[] = [];
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const lower = (raw[at] as string).toLowerCase();
+    if (hopByHop.has(lower) || (nominated.has(lower) && !neverNominated.has(lower))) continue;
+    out.push(raw[at] as string, raw[at + 1] as string);
+  }
+  out.push('Via', `${version} ${viaName}`);
+  return out;
+}
+
+/** Trailers that may be passed on, as pairs; those that would act like headers are dropped. */
+export function trailerPairs(raw: RawHeaders): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at] as string;
+    if (!neverTrailers.has(name.toLowerCase())) pairs.push([name, raw[at + 1] as string]);
+  }
+  return pairs;
+}

@@ -1,0 +1,233 @@
+import type { Reason } from '../core/reasons.ts';
+import { reasons } from '../core/reasons.ts';
+import type { Exchange } from './exchange.ts';
+
+/** A refusal ready to send: CONNECT and plain HTTP get the same bytes. */
+export interface Refusal {
+  readonly reason: Reason;
+  readonly status: number;
+  /** The reason phrase: one sentence, because many tools show only the status line. */
+  readonly phrase: string;
+  /** Name, value, name, value … */
+  readonly headers: readonly string[];
+  readonly body: string;
+}
+
+export interface RefusalDetail {
+  /** Replaces the catalogue's sentence: what exactly was wrong with the request. */
+  readonly message?: string;
+  /** Replaces the catalogue's status where an RFC names another one for this very case. */
+  readonly status?: number;
+  /** DNS response code, sent as `rcode` of Proxy-Status (RFC 9209 §2.3.2). */
+  readonly rcode?: string;
+}
+
+const policyUrl = 'http://sallyport.internal/policy';
+
+/** The five ways to fail identification look alike from outside (contract, "Refusals"). */
+const unidentified: ReadonlySet<Reason> = new Set([
+  'no_credentials',
+  'bad_credentials',
+  'source_not_allowed',
+  'credential_expired',
+  'credential_revoked',
+]);
+
+/**
+ * Builds the answer to a refused exchange. The only writer of refusals: nothing of the request is
+ * echoed but the parsed target.
+ */
+export function refusal(exchange: Exchange, reason: Reason, detail: RefusalDetail = {}): Refusal {
+  if (unidentified.has(reason)) return challenge(exchange);
+  const info = reasons[reason];
+  const status = detail.status ?? info.status;
+  const message = detail.message ?? sentence(reason, exchange);
+  const identified = exchange.identity !== null;
+  const body = JSON.stringify({
+    error: {
+      reason,
+      message,
+      agent: identified ? exchange.agent?.id : undefined,
+      host: exchange.host,
+      port: exchange.port,
+      id: exchange.id,
+      policy: identified ? exchange.policy.digest : undefined,
+      owner: identified ? exchange.agent?.owner : undefined,
+      retry: info.retry,
+      hint: hint(reason, exchange),
+    },
+  });
+  const rcode = detail.rcode === undefined ? '' : `; rcode="${detail.rcode}"`;
+  const headers = [
+    'Proxy-Status',
+    `sallyport; error=${proxyError(reason, detail)}${rcode}; details="${reason}"`,
+    'Sallyport-Reason',
+    reason,
+    'Sallyport-Id',
+    exchange.id,
+  ];
+  if (status === 429) headers.push('Retry-After', '1');
+  if (status === 503) headers.push('Retry-After', '5');
+  return finishRefusal(reason, status, message, headers, body);
+}
+
+function challenge(exchange: Exchange): Refusal {
+  const message = 'a valid proxy credential is required';
+  const body = JSON.stringify({
+    error: {
+      reason: 'no_credentials',
+      message,
+      host: exchange.host,
+      port: exchange.port,
+      id: exchange.id,
+      retry: false,
+      hint: 'Send "Proxy-Authorization: Basic agent:credential" or "Bearer credential"; most tools take it from HTTPS_PROXY=http://agent:credential@proxy:port. If you sent one, it is wrong or has ended: ask whoever started this sandbox for a new one.',
+    },
+  });
+  const headers = [
+    'Proxy-Authenticate',
+    'Basic realm="sallyport"',
+    'Proxy-Status',
+    'sallyport; error=http_request_denied; details="no_credentials"',
+    'Sallyport-Reason',
+    'no_credentials',
+    'Sallyport-Id',
+    exchange.id,
+  ];
+  return finishRefusal('no_credentials', 407, message, headers, body);
+}
+
+function finishRefusal(
+  reason: Reason,
+  status: number,
+  phrase: string,
+  headers: string[],
+  body: string,
+): Refusal {
+  headers.push(
+    'Content-Type',
+    'application/json',
+    'Cache-Control',
+    'no-store',
+    'Content-Length',
+    String(Buffer.byteLength(body)),
+    'Connection',
+    'close',
+  );
+  return { reason, status, phrase: phraseOf(phrase), headers, body };
+}
+
+/** The refusal as the bytes of one HTTP/1.1 response. */
+export function refusalBytes(refusal: Refusal): string {
+  let head = `HTTP/1.1 ${refusal.status} ${refusal.phrase}\r\n`;
+  for (let at = 0; at + 1 < refusal.headers.length; at += 2) {
+    head += `${refusal.headers[at]}: ${refusal.headers[at + 1]}\r\n`;
+  }
+  return `${head}\r\n${refusal.body}`;
+}
+
+/** RFC 9112 §4: reason-phrase is HTAB, SP and visible characters; ours stays within ASCII. */
+function phraseOf(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 400);
+}
+
+function proxyError(reason: Reason, detail: RefusalDetail): string {
+  if (reason === 'dns_failure' && detail.status === 504) return 'dns_timeout';
+  return reasons[reason].proxyError;
+}
+
+function sentence(reason: Reason, exchange: Exchange): string {
+  const host = exchange.host ?? 'the destination';
+  const port = exchange.port ?? 0;
+  const agent = exchange.agent?.id ?? '';
+  switch (reason) {
+    case 'bad_request':
+      return 'the request is malformed';
+    case 'bad_target':
+      return 'the request target is malformed; write host:port';
+    case 'host_not_allowed':
+      return `${host} is not on the allowlist of agent ${agent}`;
+    case 'port_not_allowed':
+      return `port ${port} of ${host} is not on the allowlist of agent ${agent}`;
+    case 'scheme_not_allowed':
+      return `${exchange.scheme ?? 'this protocol'} to ${host}:${port} is not on the allowlist of agent ${agent}`;
+    case 'denied':
+      return `${host} is on a deny list that holds for agent ${agent}`;
+    case 'entry_expired':
+      return `the grant of ${host} to agent ${agent} has ended`;
+    case 'address_not_allowed':
+      return `${host} resolves to an address that agent ${agent} may not reach`;
+    case 'method_not_allowed':
+      return exchange.decision?.inspect === true
+        ? `${host} is allowed only with limits on methods that need TLS inspection, which this proxy does not do yet`
+        : `${exchange.method ?? 'the method'} is not allowed on ${host} for agent ${agent}`;
+    case 'path_not_allowed':
+      return exchange.decision?.inspect === true
+        ? `${host} is allowed only with conditions that need TLS inspection, which this proxy does not do yet`
+        : `this path of ${host} is not allowed for agent ${agent}`;
+    case 'upgrade_not_allowed':
+      return 'only an upgrade to websocket is passed on';
+    case 'host_mismatch':
+      return `the Host header does not name ${host}, the target of this connection`;
+    case 'agent_quarantined':
+      return `agent ${agent} is quarantined`;
+    case 'connection_limit':
+      return `agent ${agent} holds as many connections as it may`;
+    case 'rate_limit':
+      return `agent ${agent} opens connections faster than it may`;
+    case 'upload_limit':
+      return `the upload to ${host} is larger than agent ${agent} may send`;
+    case 'overloaded':
+      return 'the proxy is at its limit of connections';
+    case 'draining':
+      return 'the proxy is shutting down';
+    case 'log_unavailable':
+      return 'the egress log cannot be written, so nothing is let through';
+    case 'dns_failure':
+      return `${host} could not be resolved`;
+    case 'connect_refused':
+      return `${host}:${port} refused the connection`;
+    case 'connect_timeout':
+      return `${host}:${port} did not answer in time`;
+    case 'connect_failed':
+      return `${host}:${port} could not be reached or broke the protocol`;
+    case 'upstream_tls':
+      return `the certificate of ${host} could not be verified`;
+    case 'loop':
+      return 'the request aims at this proxy itself or has passed it before';
+    default:
+      return reason.replaceAll('_', ' ');
+  }
+}
+
+/** For the agent that reads the refusal: what it may do instead, and whom to ask. */
+function hint(reason: Reason, exchange: Exchange): string {
+  const agent = exchange.agent;
+  const owner = agent?.owner;
+  const ask = owner === undefined ? '' : ` To have this changed, ask ${owner}.`;
+  switch (reasons[reason].fault) {
+    case 'policy':
+      if (reasons[reason].status === 429) return 'Wait a second and try again, with fewer at once.';
+      if (agent === undefined) return 'Ask the owner of this agent.';
+      return `Trying again will not help. ${mayReach(exchange)}GET ${policyUrl} through this proxy lists all of it.${ask}`;
+    case 'destination':
+      return 'The policy allows this; the destination is at fault. Try again later.';
+    case 'proxy':
+      return 'Nothing is wrong with the request. Try again in a few seconds.';
+    default:
+      return `Correct the request; sending it again unchanged will not help. GET ${policyUrl} through this proxy tells what is allowed.`;
+  }
+}
+
+function mayReach(exchange: Exchange): string {
+  const agent = exchange.agent;
+  if (agent === undefined) return '';
+  const names = [
+    ...agent.groups.map((grant) => grant.group.name),
+    ...agent.allow.map((entry) => entry.pattern),
+  ];
+  if (names.length === 0) return `Agent ${agent.id} may reach nothing. `;
+  const shown = names.slice(0, 8).join(', ');
+  const more = names.length > 8 ? ` and ${names.length - 8} more` : '';
+  return `Agent ${agent.id} may reach: ${shown}${more}. `;
+}

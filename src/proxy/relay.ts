@@ -1,0 +1,190 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Ip } from '../core/ip.ts';
+import type { Reason } from '../core/reasons.ts';
+import type { ClientConnection, Sink } from './client-connection.ts';
+import { RetryWatch } from './retry-watch.ts';
+
+export interface RelayOptions {
+  /** Most bytes from client to destination; Infinity for no cap. */
+  readonly uploadCap: number;
+  /** The target whose second ClientHello must be watched for; null if the tunnel is not TLS. */
+  readonly watch: { readonly host: string; readonly ip: Ip | null } | null;
+  /** Called once, when both directions have ended or either socket is gone. */
+  done(end: 'client' | 'origin' | Reason, cut: Reason | undefined): void;
+}
+
+const kRelay = Symbol('relay');
+type OwnedDuplex = Duplex & { [kRelay]: Relay };
+
+function onUpstreamData(this: OwnedDuplex, chunk: Buffer): void {
+  this[kRelay].onUpstreamData(chunk);
+}
+function onUpstreamEnd(this: OwnedDuplex): void {
+  this[kRelay].onUpstreamEnd();
+}
+function onUpstreamDrain(this: OwnedDuplex): void {
+  this[kRelay].onUpstreamDrain();
+}
+function onUpstreamClose(this: OwnedDuplex): void {
+  this[kRelay].onUpstreamClose();
+}
+
+/**
+ * Copies bytes both ways between a client and a destination.
+ *
+ * Who pauses whom: a full write buffer towards the destination pauses reading from the client until
+ * its 'drain', and the other way round; nothing else buffers. Each direction ends by itself: a FIN
+ * is passed on after the bytes before it, and the other direction goes on (RFC 9110 §9.3.6). A reset
+ * on one side destroys the other, so that a cut-off stream never looks complete.
+ */
+export class Relay implements Sink {
+  bytesUp = 0;
+  bytesDown = 0;
+  readonly #client: ClientConnection;
+  readonly #socket: Socket;
+  readonly #upstream: Duplex;
+  readonly #options: RelayOptions;
+  #watch: RetryWatch | null;
+  #clientEnded = false;
+  #upstreamEnded = false;
+  #firstToEnd: 'client' | 'origin' | null = null;
+  #over = false;
+  /** Bytes moved since the last look; spares reading the clock for every chunk. */
+  #moved = true;
+  #movedAt = 0;
+
+  constructor(client: ClientConnection, upstream: Duplex, options: RelayOptions) {
+    this.#client = client;
+    this.#socket = client.socket;
+    this.#upstream = upstream;
+    this.#options = options;
+    this.#watch = options.watch === null ? null : new RetryWatch(options.watch);
+  }
+
+  /** `held` goes to the destination first; `clientEnded` if the client's FIN is already here. */
+  begin(held: Buffer, clientEnded: boolean): void {
+    const upstream = this.#upstream as OwnedDuplex;
+    upstream[kRelay] = this;
+    this.#client.sink = this;
+    if (this.#socket.isPaused()) this.#socket.resume();
+    if (held.length > 0) this.#up(held);
+    if (this.#over) return;
+    if (clientEnded) this.onEnd();
+    upstream.on('data', onUpstreamData);
+    upstream.on('end', onUpstreamEnd);
+    upstream.on('drain', onUpstreamDrain);
+    upstream.on('close', onUpstreamClose);
+    if (upstream.destroyed) this.onUpstreamClose();
+  }
+
+  /** Ends the copying; the owner destroys the sockets. */
+  stop(): void {
+    this.#over = true;
+  }
+
+  /** True if nothing has moved for `limit` milliseconds. Called every sweep. */
+  idleFor(mono: number, limit: number): boolean {
+    if (this.#moved) {
+      this.#moved = false;
+      this.#movedAt = mono;
+      return false;
+    }
+    return mono - this.#movedAt >= limit;
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#watch === null) {
+      this.#up(chunk);
+      return;
+    }
+    const verdict = this.#watch.onClient(chunk);
+    if (verdict === 'hold') return;
+    if (verdict === 'forward') this.#up(this.#watch.release(chunk));
+    else this.#finish(verdict, verdict);
+  }
+
+  #up(chunk: Buffer): void {
+    if (this.#over) return;
+    this.#moved = true;
+    this.bytesUp += chunk.length;
+    if (this.bytesUp > this.#options.uploadCap) {
+      this.bytesUp -= chunk.length;
+      this.#finish('upload_limit', 'upload_limit');
+      return;
+    }
+    if (!this.#upstream.write(chunk)) this.#socket.pause();
+  }
+
+  onUpstreamData(chunk: Buffer): void {
+    if (this.#over) return;
+    this.#moved = true;
+    this.bytesDown += chunk.length;
+    if (this.#watch?.onServer(chunk) === true) this.#watch = null;
+    if (!this.#socket.write(chunk)) this.#upstream.pause();
+  }
+
+  onEnd(): void {
+    this.#firstToEnd ??= 'client';
+    this.#clientEnded = true;
+    this.#moved = true;
+    if (!this.#upstream.writableEnded) this.#upstream.end();
+    this.#finishIfBothEnded();
+  }
+
+  onUpstreamEnd(): void {
+    this.#firstToEnd ??= 'origin';
+    this.#upstreamEnded = true;
+    this.#moved = true;
+    if (!this.#socket.writableEnded) this.#socket.end();
+    this.#finishIfBothEnded();
+  }
+
+  onDrain(): void {
+    this.#moved = true;
+    this.#upstream.resume();
+  }
+
+  onUpstreamDrain(): void {
+    this.#moved = true;
+    this.#socket.resume();
+  }
+
+  onClose(): void {
+    this.#finish(this.#firstToEnd ?? 'client', undefined);
+  }
+
+  onUpstreamClose(): void {
+    if (this.#over) return;
+    if (this.#upstreamEnded) {
+      // A destination that ended in good order and is gone: what it sent still goes to the client.
+      this.#firstToEnd ??= 'origin';
+      if (this.#clientEnded) this.#finishIfBothEnded();
+      else this.#socket.destroySoon();
+      return;
+    }
+    if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
+    this.#finish(this.#firstToEnd ?? 'origin', undefined);
+  }
+
+  #finishIfBothEnded(): void {
+    if (!this.#clientEnded || !this.#upstreamEnded || this.#over) return;
+    if (this.#socket.writableLength > 0 && !this.#socket.destroyed) {
+      // Both FINs are in, but the client has yet to take the last bytes; 'close' brings us back.
+      this.#socket.destroySoon();
+      return;
+    }
+    if (this.#upstream.writableLength > 0 && !this.#upstream.destroyed) {
+      (this.#upstream as Socket).destroySoon();
+      this.#upstream.once('close', () => this.#finish(this.#firstToEnd ?? 'client', undefined));
+      return;
+    }
+    this.#finish(this.#firstToEnd ?? 'client', undefined);
+  }
+
+  #finish(end: 'client' | 'origin' | Reason, cut: Reason | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.done(end, cut);
+  }
+}

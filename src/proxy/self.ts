@@ -1,0 +1,117 @@
+import type { Identity } from '../identity/identity.ts';
+import type { Agent, Entry, Policy } from '../policy/policy.ts';
+import type { Services } from './services.ts';
+
+/** The name under which the proxy speaks for itself to clients that go through it. */
+export const selfHost = 'sallyport.internal';
+
+export interface Page {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const text = 'text/plain; charset=utf-8';
+const json = 'application/json';
+
+/** Paths that we answer (contract §4, "The proxy speaks for itself"). */
+const paths: ReadonlySet<string> = new Set(['/', '/health', '/policy']);
+
+export const isOwnPath = (path: string): boolean => paths.has(path);
+export const needsIdentity = (path: string): boolean => path === '/policy';
+
+/**
+ * One of our own pages, or null if there is none at this path.
+ * @param identity who asks; `/policy` must not be asked for without one.
+ */
+export function ownPage(services: Services, path: string, identity: Identity | null): Page | null {
+  switch (path) {
+    case '/':
+      return { status: 200, type: text, body: welcome };
+    case '/health':
+      return services.draining()
+        ? { status: 503, type: json, body: '{"status":"draining"}\n' }
+        : { status: 200, type: json, body: '{"status":"ok"}\n' };
+    case '/policy':
+      return identity === null
+        ? null
+        : { status: 200, type: json, body: `${policyOf(services.policy(), identity)}\n` };
+    default:
+      return null;
+  }
+}
+
+const welcome = `This is Sallyport, an egress proxy: the one guarded door out of this sandbox.
+
+Everything is denied unless the allowlist of your agent names it, and every
+connection is logged. Most tools need no more than
+
+  HTTPS_PROXY=http://AGENT:CREDENTIAL@this-host:port
+  HTTP_PROXY=the same
+
+A refusal says why, in its status line and as JSON, and what to do instead.
+
+  GET http://${selfHost}/policy   what your agent may reach (with its credential)
+  GET http://${selfHost}/health   is the proxy up
+`;
+
+function policyOf(policy: Policy, identity: Identity): string {
+  const agent = policy.agents.get(identity.agent.id) ?? identity.agent;
+  return JSON.stringify(
+    {
+      agent: agent.id,
+      owner: agent.owner,
+      purpose: agent.purpose,
+      mode: agent.mode,
+      policy: policy.digest,
+      credential: {
+        id: identity.token,
+        expires: instant(identity.expiresAt),
+        task: identity.task,
+        requested_by: identity.requestedBy,
+        only: identity.only,
+      },
+      allow: allowed(agent, identity.only),
+      deny: denied(policy, agent),
+      limits: {
+        connections: agent.limits.connections,
+        connections_per_second: agent.limits.connectionsPerSecond,
+        upload_per_tunnel: agent.limits.uploadPerTunnel,
+      },
+      ask: agent.owner,
+    },
+    null,
+    2,
+  );
+}
+
+function allowed(agent: Agent, only: readonly string[] | undefined): object[] {
+  const rows: object[] = [];
+  for (const grant of agent.groups) {
+    if (only !== undefined && !only.includes(grant.group.name)) continue;
+    for (const entry of grant.group.allow) rows.push(describe(entry, grant.until));
+  }
+  if (only === undefined) for (const entry of agent.allow) rows.push(describe(entry, Infinity));
+  return rows;
+}
+
+function denied(policy: Policy, agent: Agent): object[] {
+  const groups = agent.groups.flatMap((grant) => grant.group.deny);
+  return [...agent.deny, ...groups, ...policy.deny].map((entry) => describe(entry, Infinity));
+}
+
+function describe(entry: Entry, grantedUntil: number): object {
+  return {
+    host: entry.pattern,
+    scheme: entry.scheme,
+    ports: entry.ports,
+    methods: entry.methods,
+    paths: entry.paths,
+    until: instant(Math.min(entry.until, grantedUntil)),
+    group: entry.group,
+  };
+}
+
+function instant(ms: number): string | undefined {
+  return Number.isFinite(ms) ? new Date(ms).toISOString() : undefined;
+}

@@ -1,0 +1,392 @@
+import type { Duplex } from 'node:stream';
+import { parseAuthority } from '../core/authority-form.ts';
+import type { Ip } from '../core/ip.ts';
+import type { Reason } from '../core/reasons.ts';
+import type { ConnectHead } from '../core/request-head.ts';
+import type { Decision } from '../policy/decide.ts';
+import { HTTP, HTTPS, TCP } from '../policy/decide.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { DialError, DialHandle } from '../upstream/dialer.ts';
+import type { Peer } from '../upstream/pool.ts';
+import { authorize, identify, passedHere, vet } from './admit.ts';
+import type { ClientConnection, Sink } from './client-connection.ts';
+import { deadSink, endGracefully } from './client-connection.ts';
+import { Exchange } from './exchange.ts';
+import { HelloGate } from './hello-gate.ts';
+import type { RefusalDetail } from './refuse.ts';
+import { refusal, refusalBytes } from './refuse.ts';
+import { standing } from './rejudge.ts';
+import { Relay } from './relay.ts';
+import { selfHost } from './self.ts';
+import type { CutReason, Live, LiveDescription, Services } from './services.ts';
+
+const established = 'HTTP/1.1 200 Connection established\r\n\r\n';
+/** Bytes a client may send before its tunnel is open; more waits in the kernel. */
+const maxEarlyBytes = 65_536;
+
+/** opening: parse … dial · gate: holding the first bytes · relay · http: node:http serves it · over. */
+type Phase = 'opening' | 'gate' | 'relay' | 'http' | 'over';
+
+/**
+ * The life of one CONNECT, top to bottom in the order of contract §4. It owns both sockets from
+ * the head of the request to the close line; every way out passes `#over`.
+ */
+export class Tunnel implements Sink, Live {
+  readonly exchange: Exchange;
+  readonly #services: Services;
+  readonly #client: ClientConnection;
+  #phase: Phase = 'opening';
+  #early: Buffer[] = [];
+  #earlyBytes = 0;
+  #clientEnded = false;
+  #dial: DialHandle | null = null;
+  #upstream: Duplex | null = null;
+  #address: Ip | null = null;
+  #gate: HelloGate | null = null;
+  #gateUntil = 0;
+  #relay: Relay | null = null;
+  /** The client showed a ClientHello for the target. */
+  #tls = false;
+
+  constructor(services: Services, client: ClientConnection) {
+    this.#services = services;
+    this.#client = client;
+    this.exchange = new Exchange(services, client.client, client.source);
+    client.sink = this;
+    services.live.add(this);
+  }
+
+  /** Steps 2 to 6: parse, identify, decide, resolve, dial. `early` is what came behind the head. */
+  start(head: ConnectHead, early: Buffer): void {
+    const exchange = this.exchange;
+    exchange.method = 'CONNECT';
+    if (early.length > 0) this.onData(early);
+    if (this.#services.draining()) return this.#refuse('draining');
+    const target = parseAuthority(head.target);
+    if (typeof target === 'string') return this.#refuse('bad_target', { message: target });
+    exchange.host = target.host;
+    exchange.ip = target.ip;
+    exchange.port = target.port;
+    const problem = headProblem(head);
+    if (problem !== null) return this.#refuse('bad_request', { message: problem });
+    const unidentified = identify(exchange, head.authorization, head.authorizations);
+    if (unidentified !== null) return this.#refuse(unidentified);
+    if (passedHere(head.via)) return this.#refuse('loop');
+    if (target.host === selfHost && target.port === 80) return this.#serveSelf();
+    const blocked = authorize(exchange, 'connect');
+    exchange.scheme = exchange.decision?.entry?.scheme;
+    if (blocked !== null) return this.#refuse(blocked);
+    vet(exchange, (vetted) => {
+      if (this.#phase !== 'opening') return;
+      if (vetted.reason !== null) return this.#fail(vetted.reason, vetted.rcode);
+      this.#open(vetted.addresses);
+    });
+  }
+
+  #open(addresses: readonly Ip[]): void {
+    const { exchange } = this;
+    const startedAt = this.#services.clock.monotonic();
+    this.#dial = this.#services.dialer.dial(
+      addresses,
+      exchange.port ?? 0,
+      exchange.decision?.addresses ?? [],
+      (error, socket, address) => {
+        this.#dial = null;
+        exchange.dialMs = Math.round((this.#services.clock.monotonic() - startedAt) * 10) / 10;
+        this.#services.metrics.dial(exchange.dialMs);
+        if (socket === null) this.#fail((error as DialError).reason, undefined);
+        else this.#connected(socket, address);
+      },
+    );
+  }
+
+  /** Steps 7 and 9: the open line first, then the 200, then the gate or the relay. */
+  #connected(upstream: Duplex, address: Ip | null): void {
+    const { exchange } = this;
+    upstream.on('error', ignore);
+    if (this.#phase !== 'opening') {
+      upstream.destroy();
+      return;
+    }
+    this.#upstream = upstream;
+    this.#address = address;
+    if (address !== null) exchange.address = addressText(address, exchange.port ?? 0);
+    exchange.status = 200;
+    if (!exchange.recordOpen()) {
+      exchange.status = undefined;
+      upstream.destroy();
+      return this.#refuse('log_unavailable');
+    }
+    exchange.status = undefined;
+    this.#client.socket.write(established, 'latin1');
+    this.#services.metrics.tunnelOpened();
+    this.#enter(exchange.decision?.schemes ?? 0);
+  }
+
+  #enter(schemes: number): void {
+    if ((schemes & TCP) !== 0) return this.#beginRelay(this.#takeEarly());
+    if (schemes === HTTP) return this.#beginHttp();
+    this.#phase = 'gate';
+    this.#gate = new HelloGate(this.exchange.host ?? '', this.exchange.ip, (schemes & HTTP) !== 0);
+    this.#gateUntil = this.#services.clock.monotonic() + this.#services.limits.helloTimeout;
+    if (this.#client.socket.isPaused()) this.#client.socket.resume();
+    for (const chunk of this.#early.splice(0)) {
+      this.#early.push(chunk);
+      this.#atGate(chunk);
+      if (this.#phase !== 'gate') return;
+    }
+    if (this.#clientEnded) this.#violation('not_tls');
+  }
+
+  /** The first bytes are held until they are known to be a ClientHello for the target. */
+  #atGate(chunk: Buffer): void {
+    const gate = this.#gate as HelloGate;
+    const verdict = gate.push(chunk);
+    if (verdict === 'more') return;
+    this.exchange.sni = gate.sni;
+    if (verdict === 'http') return this.#beginHttp();
+    if (verdict !== 'ok') return this.#violation(verdict);
+    this.#tls = true;
+    this.#beginRelay(this.#takeEarly(), true);
+  }
+
+  /** A tunnel whose first bytes are not what its entry admits: cut, or only reported. */
+  #violation(reason: Reason): void {
+    if (this.exchange.agent?.mode === 'report') {
+      this.exchange.reported = reason;
+      return this.#beginRelay(this.#takeEarly());
+    }
+    this.#over(reason, reason);
+  }
+
+  /** Step 8. */
+  #beginRelay(held: Buffer, judged = false): void {
+    const upstream = this.#upstream as Duplex;
+    this.#gate = null;
+    this.#phase = 'relay';
+    const { exchange } = this;
+    this.#relay = new Relay(this.#client, upstream, {
+      uploadCap: uploadCap(exchange, exchange.agent?.limits.uploadPerTunnel),
+      watch: judged ? { host: exchange.host ?? '', ip: exchange.ip } : null,
+      done: (end, cut) => this.#over(end, cut),
+    });
+    this.#relay.begin(held, this.#clientEnded);
+  }
+
+  #beginHttp(): void {
+    this.#gate = null;
+    this.#phase = 'http';
+    const first = this.#takeEarly();
+    const { socket } = this.#client;
+    const readBefore = socket.bytesRead - first.length;
+    const writtenBefore = socket.bytesWritten;
+    this.#client.detach();
+    socket.once('close', () => {
+      this.exchange.bytesUp = socket.bytesRead - readBefore;
+      this.exchange.bytesDown = socket.bytesWritten - writtenBefore;
+      this.#over('client', undefined);
+    });
+    this.#services.http.serve(socket, first, this);
+  }
+
+  /** CONNECT sallyport.internal:80: our own pages, for clients that tunnel plain HTTP too. */
+  #serveSelf(): void {
+    this.#client.socket.write(established, 'latin1');
+    this.#beginHttp();
+  }
+
+  /** The already dialled and vetted connection, for the first request inside an `http` tunnel. */
+  takeUpstream(): { socket: Duplex; peer: Peer } | null {
+    const socket = this.#upstream;
+    const ip = this.#address;
+    if (socket === null || ip === null) return null;
+    this.#upstream = null;
+    return { socket, peer: { ip, text: addressText(ip, this.exchange.port ?? 0) } };
+  }
+
+  /** Ends an `http` tunnel for what the client sent in it. */
+  cutHttp(reason: Reason): void {
+    if (this.#phase === 'http') this.#over(reason, reason);
+  }
+
+  /** A request inside was refused: the tunnel ends with that answer, as its close line says. */
+  endAfterRefusal(reason: Reason): void {
+    if (this.#phase !== 'http') return;
+    const { socket } = this.#client;
+    socket.removeAllListeners('close');
+    socket.once('close', () => {
+      this.exchange.bytesDown = socket.bytesWritten;
+      this.#over(reason, reason);
+    });
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#phase === 'gate') {
+      this.#early.push(chunk);
+      this.#atGate(chunk);
+      return;
+    }
+    this.#early.push(chunk);
+    this.#earlyBytes += chunk.length;
+    if (this.#earlyBytes >= maxEarlyBytes) this.#client.socket.pause();
+  }
+
+  onEnd(): void {
+    this.#clientEnded = true;
+    if (this.#phase === 'gate') this.#violation('not_tls');
+  }
+
+  onDrain(): void {}
+
+  /** The client vanished before the relay began. */
+  onClose(): void {
+    if (this.#phase === 'opening') {
+      this.#dial?.cancel();
+      if (this.exchange.decision?.verdict === 'allow') this.exchange.recordOpen();
+    }
+    this.#over('client', undefined);
+  }
+
+  tick(mono: number, now: number): void {
+    const { identity, decision } = this.exchange;
+    if (identity !== null && now >= identity.expiresAt) return this.cut('credential_expired');
+    if (decision !== null && now >= decision.until) this.rejudge(this.#services.policy(), now);
+    if (this.#phase === 'gate' && mono >= this.#gateUntil) return this.#violation('hello_timeout');
+    if (this.#relay?.idleFor(mono, this.#services.limits.idleTimeout) === true) {
+      this.cut('idle_timeout');
+    }
+  }
+
+  rejudge(policy: Policy, now: number): void {
+    const { exchange } = this;
+    if (exchange.identity === null || exchange.decision === null || this.#phase === 'over') return;
+    const verdict = standing(exchange, policy, now, 'connect', this.#address);
+    if (typeof verdict === 'string') return this.cut(verdict);
+    if (!this.#stillAdmitted(verdict)) this.cut('policy_changed');
+  }
+
+  /** What flows already must still be among the schemes that the entry admits. */
+  #stillAdmitted(decision: Decision): boolean {
+    if (this.exchange.agent?.mode === 'report' || (decision.schemes & TCP) !== 0) return true;
+    if (this.#phase === 'opening' || this.#phase === 'gate') return true;
+    if (this.#phase === 'http') return (decision.schemes & HTTP) !== 0;
+    return this.#tls && (decision.schemes & HTTPS) !== 0;
+  }
+
+  cut(reason: CutReason): void {
+    if (this.#phase === 'opening') {
+      this.#dial?.cancel();
+      return this.#refuse(reason === 'draining' ? 'draining' : (reason as Reason));
+    }
+    this.#over(reason, reason as Reason);
+  }
+
+  describe(now: number): LiveDescription | null {
+    const { exchange } = this;
+    if (exchange.identity === null || exchange.host === undefined) return null;
+    const counts = this.#relay ?? exchange;
+    return {
+      id: exchange.id,
+      agent: exchange.identity.agent.id,
+      kind: 'tunnel',
+      host: exchange.host,
+      port: exchange.port ?? 0,
+      entry: exchange.decision?.entry?.at,
+      client: exchange.client,
+      address: exchange.address,
+      token: exchange.token,
+      task: exchange.identity.task,
+      bytes_up: counts.bytesUp,
+      bytes_down: counts.bytesDown,
+      age: Math.round(now - exchange.startedAt) / 1000,
+    };
+  }
+
+  /** The destination, or its address, says no after the policy said yes. */
+  #fail(reason: Reason, rcode: string | undefined): void {
+    if (this.#phase !== 'opening') return;
+    if (isRefusal(reason)) return this.#refuse(reason);
+    const status =
+      rcode === 'TIMEOUT' ? { status: 504, rcode } : rcode === undefined ? {} : { rcode };
+    const answer = refusal(this.exchange, reason, status);
+    this.exchange.status = answer.status;
+    if (!this.exchange.recordOpen(reason)) return this.#refuse('log_unavailable');
+    this.#leave(refusalBytes(answer));
+  }
+
+  #refuse(reason: Reason, detail: RefusalDetail = {}): void {
+    if (this.#phase === 'over') return;
+    const answer = refusal(this.exchange, reason, detail);
+    this.exchange.recordBlock(reason, answer.status);
+    this.#leave(refusalBytes(answer));
+  }
+
+  /** The one way out before the 200: say why and close. */
+  #leave(answer: string): void {
+    this.#phase = 'over';
+    this.exchange.abandon();
+    this.#early = [];
+    this.#services.live.delete(this);
+    this.#client.sink = deadSink;
+    endGracefully(this.#client.socket, answer);
+  }
+
+  /** The one way out after the 200: both sockets go, the close line is written. */
+  #over(end: string, cut: Reason | undefined): void {
+    if (this.#phase === 'over') return;
+    const counted = this.#phase !== 'opening' && this.exchange.decided;
+    this.#phase = 'over';
+    this.#early = [];
+    this.#services.live.delete(this);
+    this.#client.sink = deadSink;
+    if (this.#relay !== null) {
+      this.exchange.bytesUp = this.#relay.bytesUp;
+      this.exchange.bytesDown = this.#relay.bytesDown;
+      this.#relay.stop();
+    }
+    if (this.exchange.decided) {
+      this.exchange.finish('close', end, cut ?? undefined);
+      if (counted) this.#services.metrics.tunnelClosed();
+    } else {
+      this.exchange.abandon();
+    }
+    this.#upstream?.destroy();
+    this.#client.socket.destroy();
+  }
+
+  #takeEarly(): Buffer {
+    const early = this.#early;
+    this.#early = [];
+    this.#earlyBytes = 0;
+    if (early.length === 0) return nothing;
+    return early.length === 1 ? (early[0] as Buffer) : Buffer.concat(early);
+  }
+}
+
+const nothing = Buffer.alloc(0);
+function ignore(): void {}
+
+/** Vetting and dialling can end in a refusal by policy, or by ourselves; the rest is the destination's. */
+function isRefusal(reason: Reason): boolean {
+  return reason === 'address_not_allowed' || reason === 'loop' || reason === 'overloaded';
+}
+
+function headProblem(head: ConnectHead): string | null {
+  if (head.version === '1.1' && head.hosts !== 1) {
+    return head.hosts === 0
+      ? 'the Host header is missing; HTTP/1.1 asks for exactly one'
+      : 'there is more than one Host header';
+  }
+  if (head.hosts > 1) return 'there is more than one Host header';
+  return head.body ? 'a CONNECT request must not have a body' : null;
+}
+
+/** `ip:port`, brackets around IPv6. */
+export function addressText(ip: Ip, port: number): string {
+  return ip.family === 6 ? `[${ip.text}]:${port}` : `${ip.text}:${port}`;
+}
+
+/** The smaller of the entry's upload cap and the agent's, bytes. */
+function uploadCap(exchange: Exchange, perTunnel = Infinity): number {
+  return Math.min(exchange.decision?.upload ?? Infinity, perTunnel);
+}

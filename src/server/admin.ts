@@ -1,0 +1,119 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { renderMetrics } from '../observe/render-metrics.ts';
+import type { ControlPlane } from './control-plane.ts';
+
+/**
+ * The admin listener (contract §6): health, readiness, metrics, live connections, reload. It has no
+ * passwords, so it belongs on loopback; the guard keeps the proxy itself from dialling it, and
+ * browsers are kept out because a web page must not be able to reach it.
+ */
+export class Admin {
+  readonly #control: ControlPlane;
+  readonly #server: Server;
+
+  constructor(control: ControlPlane) {
+    this.#control = control;
+    this.#server = createServer(
+      { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000 },
+      (request, response) => {
+        this.#answer(request, response).catch(() => {
+          if (!response.headersSent) send(response, 500, { error: 'internal error' });
+        });
+      },
+    );
+    this.#server.on('clientError', (_error, socket) => socket.destroy());
+  }
+
+  /** @throws the system error if it cannot listen. */
+  async listen(host: string, port: number): Promise<AddressInfo> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    this.#server.on('error', () => {});
+    return this.#server.address() as AddressInfo;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.headers.origin !== undefined || !isLocalName(request.headers.host)) {
+      return send(response, 403, { error: 'the admin listener is not for browsers' });
+    }
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const route = `${request.method === 'HEAD' ? 'GET' : request.method} ${path}`;
+    switch (route) {
+      case 'GET /health':
+        return send(response, 200, { status: 'ok' });
+      case 'GET /ready':
+        return this.#ready(response);
+      case 'GET /metrics':
+        return this.#metrics(response);
+      case 'GET /connections':
+        return send(response, 200, { connections: await this.#control.connections() });
+      case 'POST /reload':
+        request.resume();
+        await this.#control.reload('always');
+        return this.#ready(response);
+      default:
+        return send(response, 404, {
+          error: 'there are /health, /ready, /metrics, /connections and POST /reload',
+        });
+    }
+  }
+
+  /**
+   * 200 while the proxy takes connections. A refused reload does not make it unready, because the
+   * old policy is in force and sound; `reload` and `problems` tell.
+   */
+  async #ready(response: ServerResponse): Promise<void> {
+    const { digest, since, errors } = this.#control.state;
+    const snapshots = await this.#control.snapshots();
+    const writable = snapshots.every((families) =>
+      families.some(
+        (family) => family.name === 'sallyport_log_writable' && family.values[0]?.value === 1,
+      ),
+    );
+    const ready = writable && !this.#control.draining;
+    send(response, ready ? 200 : 503, {
+      ready,
+      policy: digest,
+      since: new Date(since).toISOString(),
+      draining: this.#control.draining,
+      log: writable ? 'ok' : 'unavailable',
+      reload: errors.length === 0 ? 'ok' : 'failed',
+      problems: errors,
+    });
+  }
+
+  async #metrics(response: ServerResponse): Promise<void> {
+    const text = await renderMetrics(await this.#control.snapshots());
+    response.writeHead(200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
+    response.end(text);
+  }
+}
+
+/** An address, or localhost: a name from DNS could be anybody's page rebound to us. */
+function isLocalName(host: string | undefined): boolean {
+  if (host === undefined) return true;
+  const name = host.replace(/:\d+$/, '');
+  return name === 'localhost' || name.startsWith('[') || /^[0-9.]+$/.test(name);
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  const text = `${JSON.stringify(body)}\n`;
+  response.writeHead(status, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(text),
+    'Cache-Control': 'no-store',
+  });
+  response.end(text);
+}

@@ -1,0 +1,188 @@
+import type { AddressInfo } from 'node:net';
+import type { Clock } from '../core/clock.ts';
+import { systemClock } from '../core/clock.ts';
+import { parseIp } from '../core/ip.ts';
+import { openCredentialKeys } from '../identity/credential-keys.ts';
+import { AgentIdentifier } from '../identity/identify.ts';
+import { FileEgressLog } from '../observe/file-egress-log.ts';
+import { Metrics } from '../observe/metrics.ts';
+import type { OperationsLog } from '../observe/operations-log.ts';
+import { AddressGuard, type ListenerAddress } from '../policy/address-guard.ts';
+import type { Policy } from '../policy/policy.ts';
+import { AgentLimiter } from '../proxy/agent-limiter.ts';
+import type { LiveDescription, Services } from '../proxy/services.ts';
+import { CachedResolver } from '../upstream/cached-resolver.ts';
+import { GuardedDialer } from '../upstream/guarded-dialer.ts';
+import { SystemResolver } from '../upstream/system-resolver.ts';
+import { TcpDialer } from '../upstream/tcp-dialer.ts';
+import { Connections } from './connections.ts';
+import { Front } from './front.ts';
+import { HttpListener } from './listener.ts';
+
+/** What one worker needs to know: plain data, so that it can be posted to a thread. */
+export interface DataPlaneOptions {
+  /** Number of this worker, from 0, and how many share the traffic. */
+  readonly worker: number;
+  readonly workers: number;
+  /** Name of this host in the log's `node`. */
+  readonly host: string;
+  /** Path of the egress log; `-` is standard output. */
+  readonly log: string;
+  readonly resolver: {
+    readonly servers: readonly string[];
+    readonly timeoutMs: number;
+    readonly cache: number;
+  };
+  readonly limits: {
+    /** Client connections of all workers together. */
+    readonly connections: number;
+    /** Milliseconds from here on. */
+    readonly headTimeout: number;
+    readonly helloTimeout: number;
+    readonly connectTimeout: number;
+    readonly idleTimeout: number;
+  };
+  /** Path of the file with the keys that sign issued credentials; made if it is not there. */
+  readonly keys: string;
+}
+
+/** An address to listen on. Port 0 takes a free one. */
+export interface ListenOn {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Part of the connections that one agent without a limit of its own may never take from the others. */
+const reservedShare = 0.01;
+
+/**
+ * One worker's proxy, assembled: the only place that builds adapters. It has a policy and listeners;
+ * where policies come from and when to stop is the control plane's business.
+ */
+export class DataPlane {
+  readonly metrics: Metrics;
+  readonly log: FileEgressLog;
+  readonly #connections: Connections;
+  readonly #front: Front;
+  readonly #resolver: CachedResolver;
+  readonly #workers: number;
+  #policy: Policy;
+  #own: readonly ListenerAddress[] = [];
+  #draining = false;
+
+  /** @throws CredentialKeyError if the key file cannot be used. */
+  constructor(
+    options: DataPlaneOptions,
+    policy: Policy,
+    operations: OperationsLog,
+    clock: Clock = systemClock,
+  ) {
+    this.#policy = policy;
+    this.#workers = options.workers;
+    this.log = new FileEgressLog({
+      path: options.log,
+      clock,
+      node: `${options.host}/${options.worker}`,
+      observer: {
+        failed: (message) => operations.error(message, { worker: options.worker }),
+        recovered: (message) => operations.warn(message, { worker: options.worker }),
+      },
+    });
+    this.metrics = new Metrics(this.log);
+    this.metrics.policy(policy.digest);
+    this.#connections = new Connections(clock);
+    this.#resolver = new CachedResolver(
+      new SystemResolver({
+        servers: options.resolver.servers,
+        timeoutMs: options.resolver.timeoutMs,
+        clock,
+      }),
+      { names: options.resolver.cache, clock },
+    );
+    const guard = new AddressGuard(() => this.#own);
+    const share = Math.max(1, Math.ceil(options.limits.connections / options.workers));
+    const services: Services = {
+      clock,
+      policy: () => this.#policy,
+      identifier: new AgentIdentifier({ keys: openCredentialKeys(options.keys), clock }),
+      guard,
+      resolver: this.#resolver,
+      dialer: new GuardedDialer(
+        new TcpDialer({ connectTimeoutMs: options.limits.connectTimeout, clock }),
+        guard,
+      ),
+      log: this.log,
+      metrics: this.metrics,
+      agents: new AgentLimiter(
+        clock,
+        Math.max(1, share - Math.ceil(share * reservedShare)),
+        options.workers,
+      ),
+      live: this.#connections,
+      http: new HttpListener(() => services, options.limits.headTimeout),
+      limits: options.limits,
+      draining: () => this.#draining,
+    };
+    this.#front = new Front(services, share);
+  }
+
+  /** Says that it runs. False if the egress log cannot be written. */
+  start(): boolean {
+    return this.log.write({ event: 'start', policy: this.#policy.digest });
+  }
+
+  async listen(on: ListenOn): Promise<AddressInfo> {
+    return this.#front.listen(on.host, on.port, this.#workers > 1);
+  }
+
+  /** Every listener of the proxy, the admin one included: nothing may be dialled there. */
+  setOwnListeners(listeners: readonly ListenOn[]): void {
+    this.#own = listeners.map(({ host, port }) => ({ ip: parseIp(host), port }));
+  }
+
+  /** Puts a policy in force and judges everything live by it, at once. */
+  apply(policy: Policy): void {
+    this.#policy = policy;
+    this.metrics.policy(policy.digest);
+    this.metrics.reload('ok');
+    this.log.write({ event: 'reload', policy: policy.digest });
+    this.#resolver.clear();
+    this.#connections.rejudge(policy);
+  }
+
+  /** A reload was refused: the policy in force stays, and the log says so. */
+  refuseReload(entry: string | undefined): void {
+    this.metrics.reload('failed');
+    this.log.write({ event: 'reload_failed', entry, policy: this.#policy.digest });
+  }
+
+  reopenLog(): void {
+    this.log.reopen();
+  }
+
+  describe(): LiveDescription[] {
+    return this.#connections.describe();
+  }
+
+  /** Client connections that are still open. */
+  get open(): number {
+    return this.#front.open;
+  }
+
+  /** Stops accepting; requests that still come on open connections are refused with `draining`. */
+  drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.log.write({ event: 'drain', policy: this.#policy.digest });
+    this.#front.close();
+    this.#connections.closeIdle();
+  }
+
+  /** Cuts what is left, writes the last line and closes the log. */
+  stop(): void {
+    this.#connections.cutAll('draining');
+    this.#connections.close();
+    this.log.write({ event: 'stop', policy: this.#policy.digest });
+    this.log.close();
+  }
+}

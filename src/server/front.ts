@@ -1,0 +1,203 @@
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
+import { parseConnectHead, skipEmptyLines, startsWithConnect } from '../core/request-head.ts';
+import type { Sink } from '../proxy/client-connection.ts';
+import { ClientConnection, deadSink, endGracefully } from '../proxy/client-connection.ts';
+import { Exchange } from '../proxy/exchange.ts';
+import { refusal, refusalBytes } from '../proxy/refuse.ts';
+import type { Live, LiveDescription, Services } from '../proxy/services.ts';
+import { Tunnel } from '../proxy/tunnel.ts';
+
+/**
+ * The first bytes of every client connection: a CONNECT is read by our own strict parser, anything
+ * else goes to node:http with the bytes already read. Deadlines and caps on what has not proven
+ * yet who it is.
+ */
+export class Front {
+  readonly #services: Services;
+  readonly #cap: number;
+  readonly #servers: Server[] = [];
+  #open = 0;
+  /** Heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
+  readonly #waiting = new Set<HeadReader>();
+
+  /** @param cap most client connections at once. */
+  constructor(services: Services, cap: number) {
+    this.#services = services;
+    this.#cap = cap;
+  }
+
+  /**
+   * Listens on one more address. Port 0 takes a free one.
+   * @throws the system error (EADDRINUSE, EACCES …) if it cannot.
+   */
+  async listen(host: string, port: number, reusePort: boolean): Promise<AddressInfo> {
+    const server = createServer(
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
+      (socket) => this.accept(socket),
+    );
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port, backlog: 4096, exclusive: true, reusePort }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+    // Running out of descriptors must not end the listener; libuv turns such clients away by itself.
+    server.on('error', () => {});
+    this.#servers.push(server);
+    return server.address() as AddressInfo;
+  }
+
+  /** Stops accepting; what is open stays. */
+  close(): void {
+    for (const server of this.#servers) server.close();
+    this.#waitingGone();
+  }
+
+  get open(): number {
+    return this.#open;
+  }
+
+  accept(socket: Socket): void {
+    const { metrics } = this.#services;
+    if (this.#open >= this.#cap && !this.#makeRoom()) {
+      socket.on('error', () => {});
+      this.#turnAway(socket);
+      return;
+    }
+    this.#open++;
+    metrics.connectionOpened();
+    socket.once('close', () => {
+      this.#open--;
+      metrics.connectionClosed();
+    });
+    new HeadReader(this.#services, socket, this.#waiting);
+  }
+
+  /** Ends the connection that has kept us waiting longest for its first request. */
+  #makeRoom(): boolean {
+    for (const reader of this.#waiting) {
+      reader.giveUp();
+      return true;
+    }
+    return false;
+  }
+
+  #turnAway(socket: Socket): void {
+    const exchange = exchangeOf(this.#services, socket);
+    const answer = refusal(exchange, 'overloaded');
+    exchange.recordBlock('overloaded', answer.status);
+    endGracefully(socket, refusalBytes(answer));
+  }
+
+  /** Connections that have asked for nothing yet are not worth draining. */
+  #waitingGone(): void {
+    for (const reader of [...this.#waiting]) reader.giveUp();
+  }
+}
+
+function exchangeOf(services: Services, socket: Socket): Exchange {
+  const client = new ClientConnection(socket, deadSink);
+  return new Exchange(services, client.client, client.source);
+}
+
+/** A client connection until its first request head is whole, or its deadline has passed. */
+class HeadReader implements Sink, Live {
+  readonly #services: Services;
+  readonly #client: ClientConnection;
+  readonly #waiting: Set<HeadReader>;
+  readonly #until: number;
+  #held: Buffer | null = null;
+  #over = false;
+
+  constructor(services: Services, socket: Socket, waiting: Set<HeadReader>) {
+    this.#services = services;
+    this.#waiting = waiting;
+    this.#until = services.clock.monotonic() + services.limits.headTimeout;
+    this.#client = new ClientConnection(socket, this);
+    waiting.add(this);
+    services.live.add(this);
+  }
+
+  onData(chunk: Buffer): void {
+    const bytes = this.#held === null ? chunk : Buffer.concat([this.#held, chunk]);
+    this.#held = bytes;
+    const from = skipEmptyLines(bytes);
+    const kind = startsWithConnect(bytes, from);
+    if (kind === 'no') return this.#toHttp(bytes);
+    if (kind === 'more') return;
+    const parsed = parseConnectHead(bytes, from);
+    if (parsed === null) return;
+    if (typeof parsed === 'string') return this.#refuse(parsed);
+    this.#leave();
+    new Tunnel(this.#services, this.#client).start(parsed.head, bytes.subarray(parsed.length));
+  }
+
+  onEnd(): void {
+    if (this.#held === null) this.#leave();
+    else this.#record();
+    this.#client.socket.destroy();
+  }
+
+  onDrain(): void {}
+
+  onClose(): void {
+    if (this.#over) return;
+    if (this.#held !== null) this.#record();
+    else this.#leave();
+  }
+
+  tick(mono: number): void {
+    if (mono >= this.#until) this.giveUp();
+  }
+
+  rejudge(): void {}
+
+  cut(): void {
+    this.giveUp();
+  }
+
+  describe(): LiveDescription | null {
+    return null;
+  }
+
+  /** No answer: who has sent half a request for this long would not read it. */
+  giveUp(): void {
+    if (this.#over) return;
+    if (this.#held !== null) this.#record();
+    else this.#leave();
+    this.#client.socket.destroy();
+  }
+
+  #record(): void {
+    if (this.#over) return;
+    this.#leave();
+    new Exchange(this.#services, this.#client.client, this.#client.source).recordBlock(
+      'bad_request',
+      undefined,
+    );
+  }
+
+  #toHttp(bytes: Buffer): void {
+    this.#leave();
+    this.#services.http.serve(this.#client.detach(), bytes, null);
+  }
+
+  #refuse(problem: string): void {
+    this.#leave();
+    const exchange = new Exchange(this.#services, this.#client.client, this.#client.source);
+    const answer = refusal(exchange, 'bad_request', { message: problem });
+    exchange.method = 'CONNECT';
+    exchange.recordBlock('bad_request', answer.status);
+    endGracefully(this.#client.socket, refusalBytes(answer));
+  }
+
+  #leave(): void {
+    this.#over = true;
+    this.#held = null;
+    this.#client.sink = deadSink;
+    this.#waiting.delete(this);
+    this.#services.live.delete(this);
+  }
+}

@@ -1,0 +1,47 @@
+import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { LiveDescription } from '../proxy/services.ts';
+import type { Compiled, Worker } from './control-plane.ts';
+import type { DataPlane } from './data-plane.ts';
+
+/** The one worker of a proxy that runs in this thread. */
+export class LocalWorker implements Worker {
+  readonly #plane: DataPlane;
+
+  constructor(plane: DataPlane) {
+    this.#plane = plane;
+  }
+
+  apply(_compiled: Compiled, policy: Policy): void {
+    this.#plane.apply(policy);
+  }
+
+  refuseReload(entry: string | undefined): void {
+    this.#plane.refuseReload(entry);
+  }
+
+  reopenLog(): void {
+    this.#plane.reopenLog();
+  }
+
+  snapshot(): Promise<MetricsSnapshot> {
+    return Promise.resolve(this.#plane.metrics.snapshot());
+  }
+
+  connections(): Promise<LiveDescription[]> {
+    return Promise.resolve(this.#plane.describe());
+  }
+
+  drain(): void {
+    this.#plane.drain();
+  }
+
+  open(): Promise<number> {
+    return Promise.resolve(this.#plane.open);
+  }
+
+  stop(): Promise<void> {
+    this.#plane.stop();
+    return Promise.resolve();
+  }
+}
