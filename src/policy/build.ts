@@ -1,6 +1,16 @@
 import type { Cidr } from '../core/ip.ts';
 import type { HostPattern } from './pattern.ts';
-import type { AgentCredentials, AgentLimits, Scheme } from './policy.ts';
+import type {
+  Agent,
+  AgentCredentials,
+  AgentLimits,
+  Group,
+  GroupGrant,
+  Policy,
+  Scheme,
+} from './policy.ts';
+import { RuleCollector } from './rule-collector.ts';
+import { type ScopeGrant, TOP_SCOPE } from './scopes.ts';
 
 /**
  * What allowlist files say, as plain values: validated and with every default filled in, but not
@@ -71,4 +81,103 @@ export interface EntrySpec {
   readonly file: string;
   /** From 1. */
   readonly line: number;
+}
+
+/**
+ * Compiles a policy. Entries, agents and groups come out frozen. Throws a TypeError for what
+ * `PolicySpec` rules out but its types do not: a name twice, an unknown group, a token of two
+ * agents, a path pattern that does not parse, an allow entry without scheme or ports. Those are
+ * mistakes of the caller; mistakes of admins are found and positioned before.
+ */
+export function buildPolicy(spec: PolicySpec): Policy {
+  const rules = new RuleCollector();
+  const deny = rules.addList(spec.deny, 'deny', TOP_SCOPE, undefined);
+  const groups = buildGroups(spec.groups, rules);
+  const { agents, grants } = buildAgents(spec.agents, groups, rules);
+  return Object.freeze({
+    digest: spec.digest,
+    agents: new Map(agents.map((agent) => [agent.id, agent])),
+    groups,
+    deny,
+    matcher: rules.seal(agents, grants),
+    tokens: tokensOf(agents),
+    sourceAgents: Object.freeze(agents.filter((agent) => agent.credentials.sourcesAlone)),
+  });
+}
+
+/** Scope of a group = its place in the map, from 1. */
+function buildGroups(specs: readonly GroupSpec[], rules: RuleCollector): Map<string, Group> {
+  const groups = new Map<string, Group>();
+  for (const spec of specs) {
+    if (groups.has(spec.name)) throw new TypeError(`group ${spec.name} is there twice`);
+    const scope = groups.size + 1;
+    const allow = rules.addList(spec.allow, 'allow', scope, spec.name);
+    const deny = rules.addList(spec.deny, 'deny', scope, spec.name);
+    const { name, about, at } = spec;
+    groups.set(name, Object.freeze({ name, about, allow, deny, at }));
+  }
+  return groups;
+}
+
+function buildAgents(
+  specs: readonly AgentSpec[],
+  groups: ReadonlyMap<string, Group>,
+  rules: RuleCollector,
+): { agents: Agent[]; grants: ScopeGrant[][] } {
+  const scopes = new Map([...groups.keys()].map((name, index) => [name, index + 1]));
+  const agents: Agent[] = [];
+  const grants: ScopeGrant[][] = [];
+  for (const spec of specs.toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+    const index = agents.length;
+    if (agents[index - 1]?.id === spec.id) throw new TypeError(`agent ${spec.id} is there twice`);
+    const own = groups.size + 1 + index;
+    const granted = grantsOf(spec, groups);
+    agents.push(
+      Object.freeze({
+        id: spec.id,
+        owner: spec.owner,
+        purpose: spec.purpose,
+        mode: spec.mode,
+        credentials: Object.freeze({ ...spec.credentials }),
+        limits: Object.freeze({ ...spec.limits }),
+        groups: granted,
+        allow: rules.addList(spec.allow, 'allow', own, undefined),
+        deny: rules.addList(spec.deny, 'deny', own, undefined),
+        index,
+        at: spec.at,
+      }),
+    );
+    const ofGroups = granted.map(({ group, until }) => {
+      return { scope: scopes.get(group.name) as number, until };
+    });
+    const endless = [own, TOP_SCOPE].map((scope) => ({ scope, until: Number.POSITIVE_INFINITY }));
+    grants.push([...ofGroups, ...endless]);
+  }
+  return { agents, grants };
+}
+
+/** A group that is named twice stands where it is named first and holds as long as either says. */
+function grantsOf(spec: AgentSpec, groups: ReadonlyMap<string, Group>): readonly GroupGrant[] {
+  const untils = new Map<string, number>();
+  for (const { group, until } of spec.groups) {
+    untils.set(group, Math.max(untils.get(group) ?? Number.NEGATIVE_INFINITY, until));
+  }
+  const grants = [...untils].map(([name, until]) => {
+    const group = groups.get(name);
+    if (group === undefined) throw new TypeError(`agent ${spec.id} names no group: ${name}`);
+    return Object.freeze({ group, until });
+  });
+  return Object.freeze(grants);
+}
+
+function tokensOf(agents: readonly Agent[]): Map<string, Agent> {
+  const tokens = new Map<string, Agent>();
+  for (const agent of agents) {
+    for (const token of agent.credentials.tokens) {
+      const other = tokens.get(token) ?? agent;
+      if (other !== agent) throw new TypeError(`${other.id} and ${agent.id} share a token`);
+      tokens.set(token, agent);
+    }
+  }
+  return tokens;
 }

@@ -1,5 +1,5 @@
 import type { Cidr } from '../core/ip.ts';
-import type { Matcher } from './trie.ts';
+import type { Matcher } from './matcher.ts';
 
 /**
  * The compiled, immutable result of all allowlist files. An exchange keeps the policy it began
@@ -12,7 +12,7 @@ export interface Policy {
   readonly groups: ReadonlyMap<string, Group>;
   /** Deny entries at the top level: for every agent. */
   readonly deny: readonly Entry[];
-  /** The sealed trie over every entry of every agent, group and the top level. */
+  /** The sealed index over every entry of every agent, group and the top level. */
   readonly matcher: Matcher;
   /** SHA-256 digest (64 lower-case hex digits) of a static token → the agent that it names. */
   readonly tokens: ReadonlyMap<string, Agent>;

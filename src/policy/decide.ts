@@ -1,0 +1,148 @@
+import { unmapped } from '../core/embedded-ipv4.ts';
+import type { Cidr, Ip } from '../core/ip.ts';
+import type { Reason } from '../core/reasons.ts';
+import type { Agent, Entry, Policy, Scheme } from './policy.ts';
+import { HTTP, HTTPS, TCP } from './scheme-bits.ts';
+import {
+  ALLOWS,
+  EXPIRED,
+  NEEDS_INSPECTION,
+  NO_HOST,
+  NO_METHOD,
+  NO_PATH,
+  NO_PORT,
+  NO_SCHEME,
+  type Survey,
+} from './survey.ts';
+
+export { HTTP, HTTPS, TCP };
+
+export interface DecisionRequest {
+  /** Canonical name, or canonical text of `ip`. */
+  readonly host: string;
+  /** The address if the target is an IP literal; IPv4-mapped ones count as IPv4. */
+  readonly ip: Ip | null;
+  /** 1–65535. */
+  readonly port: number;
+  /** `connect` takes the scheme of the entry that speaks (contract §7). */
+  readonly scheme: Scheme | 'connect';
+  /** Undefined for a CONNECT, and where only the target is asked about. */
+  readonly method: string | undefined;
+  /** Origin-form with the query; undefined for a CONNECT. */
+  readonly path: string | undefined;
+  /** Only allow entries of these groups count; deny entries always do. Undefined = all. */
+  readonly only: readonly string[] | undefined;
+}
+
+export interface Decision {
+  readonly verdict: 'allow' | 'block';
+  /** On an allow: only in report mode, what it would have been blocked for. */
+  readonly reason: Reason | null;
+  /** Let through by report mode alone. */
+  readonly report: boolean;
+  /** HTTPS, HTTP and TCP bits that the entries admit; 0 on a block, TCP if none speaks. */
+  readonly schemes: number;
+  /**
+   * An allow: the first entry that speaks and whose conditions hold. `denied`: the deny entry. Else
+   * the nearest entry, the one that got furthest; null if no entry's host matches.
+   */
+  readonly entry: Entry | null;
+  /** Ranges that the entries grant together, in no order; empty on a block. */
+  readonly addresses: readonly Cidr[];
+  /** Upload cap of `entry`, bytes; Infinity if it has none. The agent's own limit is not in it. */
+  readonly upload: number;
+  /** Ms since the epoch when an entry or grant that it rests on ends; Infinity if none does. */
+  readonly until: number;
+  /** `entry` demands TLS inspection. */
+  readonly inspect: boolean;
+}
+
+/** What a survey's stage is called if nothing got further. */
+const reasonOfStage: Readonly<Record<number, Reason>> = Object.freeze({
+  [NO_HOST]: 'host_not_allowed',
+  [NO_PORT]: 'port_not_allowed',
+  [NO_SCHEME]: 'scheme_not_allowed',
+  [EXPIRED]: 'entry_expired',
+  [NO_METHOD]: 'method_not_allowed',
+  [NO_PATH]: 'path_not_allowed',
+});
+
+const noAddresses: readonly Cidr[] = Object.freeze([]);
+const unlisted = Object.freeze(block('host_not_allowed', null));
+
+/**
+ * May this agent reach this target now? Contract §3, "Which entry speaks", and §7. Denies of the
+ * agent, its groups and the top level go first; then the allow entries of the most specific host
+ * pattern speak, and their conditions must hold. Patterns that are equally specific speak together.
+ * Network patterns match IP literals only, and name patterns, `*` among them, names only.
+ * Synchronous, without I/O; never throws. An agent that is not of this policy may reach nothing.
+ */
+export function decide(
+  policy: Policy,
+  agent: Agent,
+  request: DecisionRequest,
+  now: number,
+): Decision {
+  const { matcher } = policy;
+  const { survey } = matcher;
+  survey.begin(request, now);
+  const ip = request.ip === null ? null : unmapped(request.ip);
+  matcher.visit(agent, request.host, ip, survey);
+  if (survey.denied !== null) return block('denied', survey.denied);
+  if (survey.stage === ALLOWS && survey.nearest !== null) return allow(survey, survey.nearest);
+  if (survey.stage === NEEDS_INSPECTION) return blockUninspected(survey.nearest);
+  const reason = reasonOfStage[survey.stage] ?? 'host_not_allowed';
+  if (agent.mode === 'report' && matcher.knows(agent)) return report(survey, reason);
+  return survey.nearest === null ? unlisted : block(reason, survey.nearest);
+}
+
+function allow(survey: Survey, entry: Entry): Decision {
+  return {
+    verdict: 'allow',
+    reason: null,
+    report: false,
+    schemes: survey.schemes,
+    entry,
+    addresses: survey.addresses,
+    upload: entry.upload ?? Number.POSITIVE_INFINITY,
+    until: survey.until,
+    inspect: false,
+  };
+}
+
+/** What no entry speaks for may be anything; method and path fail only where an http entry speaks. */
+function report(survey: Survey, reason: Reason): Decision {
+  const { nearest } = survey;
+  const speaks = nearest !== null && survey.stage > EXPIRED;
+  return {
+    verdict: 'allow',
+    reason,
+    report: true,
+    schemes: speaks ? HTTP : TCP,
+    entry: nearest,
+    addresses: speaks ? nearest.addresses : noAddresses,
+    upload: nearest?.upload ?? Number.POSITIVE_INFINITY,
+    until: speaks ? survey.nearestUntil : Number.POSITIVE_INFINITY,
+    inspect: false,
+  };
+}
+
+/** An opaque tunnel would skip the entry's conditions, so that not even report mode opens it. */
+function blockUninspected(entry: Entry | null): Decision {
+  const reason = entry?.methods === undefined ? 'path_not_allowed' : 'method_not_allowed';
+  return { ...block(reason, entry), inspect: true };
+}
+
+function block(reason: Reason, entry: Entry | null): Decision {
+  return {
+    verdict: 'block',
+    reason,
+    report: false,
+    schemes: 0,
+    entry,
+    addresses: noAddresses,
+    upload: Number.POSITIVE_INFINITY,
+    until: Number.POSITIVE_INFINITY,
+    inspect: false,
+  };
+}

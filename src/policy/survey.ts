@@ -1,0 +1,174 @@
+import type { Cidr } from '../core/ip.ts';
+import { admitsMethod, admitsPath, hasPort, needsInspection } from './conditions.ts';
+import type { DecisionRequest } from './decide.ts';
+import type { PathPattern } from './path-pattern.ts';
+import type { Entry } from './policy.ts';
+import { allowBits, bitOf, denyBits } from './scheme-bits.ts';
+import type { RuleVisitor } from './scopes.ts';
+
+/** How far an allow entry whose host pattern covers the target got; the furthest counts. */
+export const NO_HOST = 0;
+export const NO_PORT = 1;
+export const NO_SCHEME = 2;
+export const EXPIRED = 3;
+/** From here on the entry speaks. */
+export const NEEDS_INSPECTION = 4;
+export const NO_METHOD = 5;
+export const NO_PATH = 6;
+export const ALLOWS = 7;
+
+const NO_ADDRESSES: readonly Cidr[] = Object.freeze([]);
+const NO_PATTERNS: readonly PathPattern[] = Object.freeze([]);
+
+/**
+ * Looks at every rule that a target reaches, most specific pattern first, and keeps what a
+ * decision is made of. One instance serves one policy, one request at a time.
+ */
+export class Survey implements RuleVisitor {
+  /** The deny entry that blocks, first in the order of attribution. */
+  denied: Entry | null = null;
+  /** The furthest that an allow entry got. */
+  stage = NO_HOST;
+  /** The allow entry that got furthest, first in the order of attribution. */
+  nearest: Entry | null = null;
+  /** When `nearest`, or the grant of its group, ends. */
+  nearestUntil = Number.POSITIVE_INFINITY;
+  /** Of the entries that allow: */
+  schemes = 0;
+  until = Number.POSITIVE_INFINITY;
+  addresses: readonly Cidr[] = NO_ADDRESSES;
+
+  #port = 0;
+  #plain = false;
+  #allowBits = 0;
+  #denyBits = 0;
+  #method: string | undefined;
+  #path: string | undefined;
+  #only: readonly string[] | undefined;
+  #now = 0;
+  #paths: ReadonlyMap<Entry, readonly PathPattern[]>;
+
+  #tier = 0;
+  #deniedRank = 0;
+  #deniedOrder = 0;
+  #nearestTier = 0;
+  #nearestRank = 0;
+  #nearestOrder = 0;
+
+  constructor(paths: ReadonlyMap<Entry, readonly PathPattern[]>) {
+    this.#paths = paths;
+  }
+
+  begin(request: DecisionRequest, now: number): void {
+    this.#port = request.port;
+    this.#plain = request.scheme === 'http';
+    this.#allowBits = allowBits(request.scheme);
+    this.#denyBits = denyBits(request.scheme);
+    this.#method = request.method;
+    this.#path = request.path;
+    this.#only = request.only;
+    this.#now = now;
+    this.#tier = 0;
+    this.denied = null;
+    this.stage = NO_HOST;
+    this.nearest = null;
+    this.nearestUntil = Number.POSITIVE_INFINITY;
+    this.schemes = 0;
+    this.until = Number.POSITIVE_INFINITY;
+    this.addresses = NO_ADDRESSES;
+  }
+
+  /** A deny entry of a more specific pattern is the one to name; allow entries no longer matter. */
+  get done(): boolean {
+    return this.denied !== null;
+  }
+
+  nextTier(): void {
+    this.#tier++;
+  }
+
+  visit(entry: Entry, rank: number, order: number, until: number): void {
+    if (entry.action === 'deny') {
+      if (this.#denies(entry)) this.#deny(entry, rank, order);
+    } else if (this.#counts(entry)) {
+      this.#consider(entry, rank, order, Math.min(until, entry.until));
+    }
+  }
+
+  /** A deny entry has no conditions and no end; a group's holds beyond the agent's grant. */
+  #denies(entry: Entry): boolean {
+    if (entry.ports !== undefined && !hasPort(entry.ports, this.#port)) return false;
+    return entry.scheme === undefined || (bitOf(entry.scheme) & this.#denyBits) !== 0;
+  }
+
+  #deny(entry: Entry, rank: number, order: number): void {
+    const first =
+      this.denied === null ||
+      rank < this.#deniedRank ||
+      (rank === this.#deniedRank && order < this.#deniedOrder);
+    if (!first) return;
+    this.denied = entry;
+    this.#deniedRank = rank;
+    this.#deniedOrder = order;
+  }
+
+  /** Once an entry speaks, those of less specific patterns do not; nor those outside `only`. */
+  #counts(entry: Entry): boolean {
+    if (this.stage > EXPIRED && this.#nearestTier !== this.#tier) return false;
+    return (
+      this.#only === undefined || (entry.group !== undefined && this.#only.includes(entry.group))
+    );
+  }
+
+  #consider(entry: Entry, rank: number, order: number, until: number): void {
+    const stage = this.#stageOf(entry, until);
+    if (stage === ALLOWS) this.#add(entry, until);
+    if (stage < this.stage || (stage === this.stage && !this.#precedes(rank, order))) return;
+    this.stage = stage;
+    this.nearest = entry;
+    this.nearestUntil = until;
+    this.#nearestTier = this.#tier;
+    this.#nearestRank = rank;
+    this.#nearestOrder = order;
+  }
+
+  #precedes(rank: number, order: number): boolean {
+    if (this.#tier !== this.#nearestTier) return false;
+    if (rank !== this.#nearestRank) return rank < this.#nearestRank;
+    return order < this.#nearestOrder;
+  }
+
+  #stageOf(entry: Entry, until: number): number {
+    if (entry.ports === undefined || !hasPort(entry.ports, this.#port)) return NO_PORT;
+    if (entry.scheme === undefined || (bitOf(entry.scheme) & this.#allowBits) === 0) {
+      return NO_SCHEME;
+    }
+    // Written so that a time that is not a number is past every end.
+    if (!(this.#now < until)) return EXPIRED;
+    if (needsInspection(entry)) return NEEDS_INSPECTION;
+    // What a tunnel to an http entry carries is decided request by request.
+    if (!this.#plain) return ALLOWS;
+    if (!admitsMethod(entry, this.#method)) return NO_METHOD;
+    return this.#pathHolds(entry) ? ALLOWS : NO_PATH;
+  }
+
+  /** A request without method and path is not a request yet, and not asked about. */
+  #pathHolds(entry: Entry): boolean {
+    if (entry.paths === undefined) return true;
+    if (this.#path === undefined) return this.#method === undefined;
+    return admitsPath(this.#paths.get(entry) ?? NO_PATTERNS, this.#path);
+  }
+
+  #add(entry: Entry, until: number): void {
+    this.schemes |= entry.scheme === undefined ? 0 : bitOf(entry.scheme);
+    if (until < this.until) this.until = until;
+    if (entry.addresses.length === 0 || entry.addresses === this.addresses) return;
+    if (this.addresses.length === 0) this.addresses = entry.addresses;
+    else this.addresses = union(this.addresses, entry.addresses);
+  }
+}
+
+function union(a: readonly Cidr[], b: readonly Cidr[]): readonly Cidr[] {
+  const more = b.filter((cidr) => !a.some((known) => known.text === cidr.text));
+  return more.length === 0 ? a : [...a, ...more];
+}
