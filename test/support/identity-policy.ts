@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parseCidr } from '../../src/core/ip.ts';
-import type { Agent, AgentCredentials, Policy } from '../../src/policy/policy.ts';
+import type { Agent, AgentCredentials, GroupGrant, Policy } from '../../src/policy/policy.ts';
 
 export interface AgentSketch {
   readonly issued?: boolean;
@@ -8,6 +8,8 @@ export interface AgentSketch {
   readonly tokens?: readonly string[];
   readonly sources?: readonly string[];
   readonly sourcesAlone?: boolean;
+  /** Names of groups that the agent has. */
+  readonly groups?: readonly string[];
 }
 
 /** A policy with as much in it as identification looks at: agents and their credentials, no entries. */
@@ -43,12 +45,17 @@ function agentOf(id: string, sketch: AgentSketch, index: number): Agent {
     mode: 'enforce',
     credentials: credentialsOf(sketch),
     limits: { connections: undefined, connectionsPerSecond: undefined, uploadPerTunnel: undefined },
-    groups: [],
+    groups: (sketch.groups ?? []).map(grantOf),
     allow: [],
     deny: [],
     index,
     at: `agents.yaml:${index + 1}`,
   };
+}
+
+function grantOf(name: string): GroupGrant {
+  const group = { name, about: undefined, allow: [], deny: [], at: 'groups.yaml:1' };
+  return { group, until: Number.POSITIVE_INFINITY };
 }
 
 function credentialsOf(sketch: AgentSketch): AgentCredentials {
