@@ -129,6 +129,16 @@ export function uniqueListOf<T>(
   };
 }
 
+/** A list that must say something: conditions that nothing could meet are a slip, not a wish. */
+export function notEmpty<T>(read: Reader<readonly T[]>): Reader<readonly T[]> {
+  return (node, name, report) => {
+    if (node.kind !== 'list' || node.items.length > 0) return read(node, name, report);
+    const message = `${name}: an empty list could never be met`;
+    report(node.at, 'empty-list', message, 'Leave the key out, or name at least one.');
+    return undefined;
+  };
+}
+
 /** The same value with its place. */
 export function located<T>(read: Reader<T>): Reader<Located<T>> {
   return (node, name, report) => {

@@ -50,6 +50,11 @@ export function formatProblem(problem: Problem): string {
   return `${where}  ${problem.code}  ${problem.message}\n    ${problem.hint}`;
 }
 
+/** `file:line`, as log lines, messages and `explain` name a place. */
+export function formatPlace(at: Position): string {
+  return `${at.file}:${at.line}`;
+}
+
 /** By code units, so that no locale changes an order. */
 export function compareText(a: string, b: string): number {
   if (a === b) return 0;

@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { type AgentSpec, buildPolicy, type GroupSpec } from '../policy/build.ts';
+import type { Policy } from '../policy/policy.ts';
+import {
+  type AgentDefinition,
+  type AllowlistFile,
+  type GroupDefinition,
+  readAllowlistFile,
+} from './allowlist-file.ts';
+import { checkPresence, crossCheck } from './cross-check.ts';
+import type { Report } from './fields.ts';
+import { type FileReader, systemFiles } from './file-reader.ts';
+import type { Injection } from './inject.ts';
+import { lint } from './lint.ts';
+import {
+  compareText,
+  formatPlace,
+  hasErrors,
+  type Problem,
+  problemAt,
+  sortProblems,
+} from './problem.ts';
+import { readSnapshot } from './snapshot.ts';
+import { readYaml } from './yaml.ts';
+
+export interface CompileResult {
+  /** Null if there is any error: a broken file never weakens anything. */
+  readonly policy: Policy | null;
+  /** All of them, in the order of files and lines. */
+  readonly problems: readonly Problem[];
+  /** Path relative to the allowlists directory → content, in path order. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Twelve hexadecimal digits, of these files whether or not they compile. */
+  readonly digest: string;
+  readonly counts: Counts;
+  /** `at` (`file:line`) of an entry with `inject` → what to inject. */
+  readonly injections: ReadonlyMap<string, readonly Injection[]>;
+}
+
+export interface Counts {
+  readonly files: number;
+  readonly agents: number;
+  readonly groups: number;
+  /** Allow and deny entries of agents, groups and the top level; references to groups not counted. */
+  readonly entries: number;
+}
+
+/**
+ * Reads and compiles a directory of allowlists (contract §3). `now`, ms since the epoch, only decides
+ * which entries are warned about as expired. Never rejects: what goes wrong is a problem.
+ */
+export async function compileDirectory(
+  directory: string,
+  now: number,
+  reader: FileReader = systemFiles,
+): Promise<CompileResult> {
+  const snapshot = await readSnapshot(directory, reader);
+  return compile(snapshot.files, snapshot.problems, now);
+}
+
+/** The same for texts that are at hand: path → content. */
+export function compileTexts(
+  texts: ReadonlyMap<string, string | Uint8Array>,
+  now: number,
+): CompileResult {
+  const files = new Map<string, Uint8Array>();
+  for (const path of [...texts.keys()].sort(compareText)) {
+    const text = texts.get(path) ?? '';
+    files.set(path, typeof text === 'string' ? new TextEncoder().encode(text) : text);
+  }
+  return compile(files, [], now);
+}
+
+function compile(
+  files: ReadonlyMap<string, Uint8Array>,
+  earlier: readonly Problem[],
+  now: number,
+): CompileResult {
+  const problems = [...earlier];
+  const report: Report = (at, code, message, hint) => {
+    problems.push(problemAt(at, code, message, hint));
+  };
+  const documents: AllowlistFile[] = [];
+  let complete = !hasErrors(earlier);
+  for (const [path, bytes] of files) {
+    const yaml = readYaml(path, bytes);
+    problems.push(...yaml.problems);
+    complete &&= yaml.root !== null || yaml.problems.length === 0;
+    documents.push(readAllowlistFile(yaml.root, report));
+  }
+  crossCheck(documents, report);
+  lint(documents, now, report);
+  // What is missing may stand in the file that could not be read.
+  if (complete) checkPresence(documents, report);
+  const injections = collectInjections(documents, report);
+  const digest = digestOf(files);
+  return {
+    policy: hasErrors(problems) ? null : build(documents, digest),
+    problems: sortProblems(problems),
+    files,
+    digest,
+    counts: countsOf(files, documents),
+    injections,
+  };
+}
+
+/** First 12 hexadecimal digits of SHA-256 over (path, length, bytes) of every file in path order. */
+function digestOf(files: ReadonlyMap<string, Uint8Array>): string {
+  const hash = createHash('sha256');
+  for (const [path, bytes] of files) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
+  return hash.digest('hex').slice(0, 12);
+}
+
+function build(documents: readonly AllowlistFile[], digest: string): Policy {
+  return buildPolicy({
+    digest,
+    groups: documents.flatMap(({ groups }) => groups.map(groupSpec)),
+    agents: documents.flatMap(({ agents }) => agents.map(agentSpec)),
+    deny: documents.flatMap(({ deny }) => deny),
+  });
+}
+
+function groupSpec(group: GroupDefinition): GroupSpec {
+  return { ...group, at: formatPlace(group.at) };
+}
+
+function agentSpec(agent: AgentDefinition): AgentSpec {
+  return { ...agent, at: formatPlace(agent.at) };
+}
+
+function countsOf(
+  files: ReadonlyMap<string, Uint8Array>,
+  documents: readonly AllowlistFile[],
+): Counts {
+  const groups = documents.flatMap((document) => document.groups);
+  const agents = documents.flatMap((document) => document.agents);
+  const lists = [...groups, ...agents].flatMap(({ allow, deny }) => [allow, deny]);
+  const top = documents.map(({ deny }) => deny);
+  return {
+    files: files.size,
+    agents: agents.length,
+    groups: groups.length,
+    entries: [...lists, ...top].reduce((sum, list) => sum + list.length, 0),
+  };
+}
+
+/** An entry is found again by its line, so that two with `inject` cannot share one. */
+function collectInjections(
+  documents: readonly AllowlistFile[],
+  report: Report,
+): Map<string, readonly Injection[]> {
+  const injections = new Map<string, readonly Injection[]>();
+  for (const { groups, agents } of documents) {
+    for (const entry of [...groups, ...agents].flatMap(({ allow }) => allow)) {
+      if (!entry.inject) continue;
+      const at = formatPlace(entry.at);
+      if (injections.has(at)) {
+        const message = 'two entries with `inject` stand on one line';
+        report(entry.at, 'conflicting-keys', message, 'Give each a line of its own.');
+      }
+      injections.set(at, entry.injections);
+    }
+  }
+  return injections;
+}

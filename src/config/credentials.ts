@@ -1,0 +1,112 @@
+import type { AgentCredentials } from '../policy/policy.ts';
+import { clip } from './clip.ts';
+import { parseRange } from './entry-form.ts';
+import {
+  boolean,
+  type Complaint,
+  fieldsOf,
+  type Located,
+  listOf,
+  located,
+  notEmpty,
+  parsed,
+  type Report,
+} from './fields.ts';
+import type { Position } from './problem.ts';
+import type { YamlNode } from './yaml.ts';
+
+/** How an agent proves who it is, with the places that the check between agents names. */
+export interface CredentialLines extends AgentCredentials {
+  readonly tokenLines: readonly Located<string>[];
+  readonly certificateLines: readonly Located<string>[];
+  readonly sourcesAt: Position;
+}
+
+const credentialFields = {
+  issued: boolean,
+  tokens: listOf(located(parsed(parseTokenDigest)), 'digests', '["sha256:…"]'),
+  certificates: listOf(
+    located(parsed(parseSpiffeId)),
+    'SPIFFE ids',
+    '["spiffe://example.com/agent/NAME"]',
+  ),
+  sources: notEmpty(listOf(parsed(parseRange), 'ranges', '[10.20.0.0/24]')),
+  'sources-alone': boolean,
+};
+
+const read = fieldsOf(credentialFields, '{tokens: ["sha256:…"], sources: [10.20.0.0/24]}');
+
+/** Credentials of `sallyport token issue` and nothing else, which is what leaving the key out means. */
+export function defaultCredentials(at: Position): CredentialLines {
+  return {
+    issued: true,
+    tokens: [],
+    certificates: [],
+    sources: [],
+    sourcesAlone: false,
+    tokenLines: [],
+    certificateLines: [],
+    sourcesAt: at,
+  };
+}
+
+export function readCredentials(
+  node: YamlNode,
+  name: string,
+  report: Report,
+): CredentialLines | undefined {
+  const fields = read(node, name, report);
+  if (fields === undefined) return undefined;
+  const { values, keys, at } = fields;
+  const sourcesAlone = values['sources-alone'] ?? false;
+  const sources = values.sources ?? [];
+  const aloneAt = keys.get('sources-alone');
+  if (sourcesAlone && aloneAt !== undefined && !keys.has('sources')) {
+    const message = '`sources-alone` needs `sources`: without them any address would do';
+    report(aloneAt, 'missing-key', message, 'Write sources: [10.20.0.0/24] beside it.');
+  }
+  const sourcesAt = keys.get('sources') ?? at;
+  const tokenLines = values.tokens ?? [];
+  const certificateLines = values.certificates ?? [];
+  return {
+    issued: values.issued ?? true,
+    tokens: tokenLines.map(({ value }) => value),
+    certificates: certificateLines.map(({ value }) => value),
+    sources,
+    sourcesAlone,
+    tokenLines,
+    certificateLines,
+    sourcesAt,
+  };
+}
+
+/** `sha256:` and 64 lower-case hexadecimal digits → the digits. */
+function parseTokenDigest(text: string): { value: string } | Complaint {
+  const digits = /^sha256:([0-9a-f]{64})$/u.exec(text)?.[1];
+  if (digits !== undefined) return { value: digits };
+  const bare = /^(?:sha256:)?([0-9a-f]{64})$/iu.exec(text.trim())?.[1];
+  return {
+    code: 'bad-token',
+    message:
+      bare === undefined
+        ? 'this is not the digest of a token'
+        : 'the digest is not written as it must be',
+    hint:
+      bare === undefined
+        ? 'Write "sha256:" and the 64 hexadecimal digits of the token\'s SHA-256; never the token itself.'
+        : `Write "sha256:${bare.toLowerCase()}".`,
+  };
+}
+
+/** A SPIFFE id with a path, as the standard writes it (SPIFFE-ID §2): no port, query, dots or empty segments. */
+function parseSpiffeId(text: string): { value: string } | Complaint {
+  const match = /^spiffe:\/\/([a-z0-9._-]{1,255})((?:\/[A-Za-z0-9._-]+)+)$/u.exec(text);
+  const segments = match?.[2]?.split('/') ?? [];
+  const fits = text.length <= 2048 && !segments.includes('.') && !segments.includes('..');
+  if (match !== null && fits) return { value: text };
+  return {
+    code: 'bad-certificate',
+    message: `\`${clip(text)}\` is not a SPIFFE id`,
+    hint: 'Write spiffe://example.com/agent/NAME: a lower-case trust domain and a path, nothing else.',
+  };
+}

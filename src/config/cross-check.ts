@@ -1,0 +1,163 @@
+import { cidrContains } from '../core/ip.ts';
+import type { AgentDefinition, AllowlistFile, GroupDefinition } from './allowlist-file.ts';
+import { clip } from './clip.ts';
+import type { Report } from './fields.ts';
+import { formatPlace, type Position } from './problem.ts';
+import { didYouMean } from './spelling.ts';
+
+/** What no file can know by itself: names in two places, references, credentials of two agents. */
+export function crossCheck(files: readonly AllowlistFile[], report: Report): void {
+  const agents = files.flatMap((file) => file.agents);
+  const groups = files.flatMap((file) => file.groups);
+  reportTwice(
+    agents.map(({ id, at }) => ({ name: id, at })),
+    'agent',
+    report,
+  );
+  reportTwice(
+    groups.map(({ name, at }) => ({ name, at })),
+    'group',
+    report,
+  );
+  reportSharedCredentials(agents, report);
+  reportSources(agents, report);
+}
+
+/** What is not there: agents, groups that are named, anybody who names a group. */
+export function checkPresence(files: readonly AllowlistFile[], report: Report): void {
+  const agents = files.flatMap((file) => file.agents);
+  reportUnknownGroups(
+    agents,
+    files.flatMap((file) => file.groups),
+    report,
+  );
+  reportUnusedGroups(files, agents, report);
+  if (agents.length === 0) {
+    const message = 'there is no agent in these files: every connection is blocked';
+    const hint = 'Write agents: {NAME: {owner: …, purpose: …, allow: […]}}.';
+    report({ file: '.', line: 1, column: 1 }, 'no-agents', message, hint);
+  }
+}
+
+function reportTwice(
+  definitions: readonly { readonly name: string; readonly at: Position }[],
+  what: 'agent' | 'group',
+  report: Report,
+): void {
+  const seen = new Map<string, Position>();
+  for (const { name, at } of definitions) {
+    const first = seen.get(name);
+    if (first === undefined) seen.set(name, at);
+    else {
+      const message = `the ${what} \`${clip(name)}\` is already defined at ${formatPlace(first)}`;
+      report(at, `duplicate-${what}`, message, 'Merge the two, or rename one.');
+    }
+  }
+}
+
+function reportUnknownGroups(
+  agents: readonly AgentDefinition[],
+  groups: readonly GroupDefinition[],
+  report: Report,
+): void {
+  const names = new Set(groups.map(({ name }) => name));
+  for (const { group, at } of agents.flatMap((agent) => agent.groups)) {
+    if (names.has(group)) continue;
+    const message = `there is no group \`${clip(group)}\`${didYouMean(group, names)}`;
+    report(
+      at,
+      'unknown-group',
+      message,
+      `Define it under \`groups:\` in any file, or name one that exists.`,
+    );
+  }
+}
+
+/**
+ * Groups that nobody names, in files that also hold agents. A file of groups alone is a library:
+ * what lies there may wait to be used.
+ */
+function reportUnusedGroups(
+  files: readonly AllowlistFile[],
+  agents: readonly AgentDefinition[],
+  report: Report,
+): void {
+  const used = new Set(agents.flatMap((agent) => agent.groups.map(({ group }) => group)));
+  for (const { groups } of files.filter((file) => file.agents.length > 0)) {
+    for (const { name, at } of groups) {
+      if (used.has(name)) continue;
+      const message = `no agent names the group \`${name}\``;
+      report(
+        at,
+        'unused-group',
+        message,
+        `Write \`- group: ${name}\` in an agent's allow list, or delete the group.`,
+      );
+    }
+  }
+}
+
+/** A token or certificate names its agent by itself, so that it can belong to one only. */
+function reportSharedCredentials(agents: readonly AgentDefinition[], report: Report): void {
+  const tokens = new Map<string, string>();
+  const certificates = new Map<string, string>();
+  for (const { id, credentials } of agents) {
+    for (const { value, at } of credentials.tokenLines) {
+      const other = tokens.get(value);
+      tokens.set(value, id);
+      if (other === undefined) continue;
+      const message =
+        other === id
+          ? `the agent \`${id}\` has this digest twice`
+          : `the agent \`${other}\` has the same digest`;
+      report(at, 'duplicate-token', message, 'Make a token of its own for each agent.');
+    }
+    for (const { value, at } of credentials.certificateLines) {
+      const other = certificates.get(value);
+      certificates.set(value, id);
+      if (other === undefined) continue;
+      const message =
+        other === id
+          ? `the agent \`${id}\` has this name twice`
+          : `the agent \`${other}\` has the same certificate name`;
+      report(
+        at,
+        'duplicate-certificate',
+        message,
+        'Give each agent a certificate name of its own.',
+      );
+    }
+  }
+}
+
+/** An address that identifies by itself must identify one agent. */
+function reportSources(agents: readonly AgentDefinition[], report: Report): void {
+  const alone = agents.filter((agent) => agent.credentials.sourcesAlone);
+  for (const [index, agent] of alone.entries()) {
+    const { sources, sourcesAt } = agent.credentials;
+    if (sources.some(({ prefix }) => prefix === 0)) {
+      const message = `every address would be the agent \`${agent.id}\``;
+      report(
+        sourcesAt,
+        'open-sources',
+        message,
+        'Name its own ranges, or leave out sources-alone.',
+      );
+    }
+    for (const other of alone.slice(0, index)) {
+      const overlap = sources.find((cidr) =>
+        other.credentials.sources.some(
+          (theirs) => cidrContains(theirs, cidr.ip) || cidrContains(cidr, theirs.ip),
+        ),
+      );
+      if (overlap === undefined) continue;
+      const message = `${overlap.text} overlaps the sources of the agent \`${other.id}\` at ${formatPlace(other.credentials.sourcesAt)}: which of the two would it be?`;
+      report(
+        sourcesAt,
+        'overlapping-sources',
+        message,
+        'Separate the ranges, or take sources-alone from one of them.',
+      );
+    }
+  }
+}
