@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import net from 'node:net';
-import { describe, test } from 'node:test';
+import os from 'node:os';
+import path from 'node:path';
+import { duplexPair } from 'node:stream';
+import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
 import { parseIp } from '../../src/core/ip.ts';
+import { createAuthority } from '../../src/tls/authority.ts';
 import { ClientHelloParser } from '../../src/tls/client-hello.ts';
 import type { ClientHello } from '../../src/tls/hello-message.ts';
 import { judgeHello } from '../../src/tls/judge-hello.ts';
+import { classifyServerHello } from '../../src/tls/server-hello.ts';
 
 const host = 'good.example.test';
 
@@ -18,8 +24,12 @@ async function capture(start: (port: number) => ChildProcess | tls.TLSSocket): P
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;
   const client = start(port);
+  // `once` hears the first error only; a client that is killed may have another.
   client.on('error', () => {});
-  const [socket] = (await once(server, 'connection')) as [net.Socket];
+  const failed = once(client, 'error').then(([error]) => Promise.reject(error));
+  const accepted = once(server, 'connection') as Promise<[net.Socket]>;
+  const [socket] = await Promise.race([accepted, failed]);
+  failed.catch(() => {});
   const parser = new ClientHelloParser();
   socket.on('error', () => {});
   for await (const chunk of socket) {
@@ -87,4 +97,48 @@ describe('hellos of real clients', () => {
       }
     });
   }
+});
+
+describe('a server that asks again', () => {
+  /** A TLS 1.3 session over two streams in memory: all bytes that each side sent. */
+  async function handshake(curve: string): Promise<{ client: Buffer; server: Buffer }> {
+    const { key, pem } = createAuthority(path.join(directory, curve), Date.now());
+    const sent = { client: [] as Buffer[], server: [] as Buffer[] };
+    const [near, far] = duplexPair();
+    near.on('data', (chunk: Buffer) => sent.server.push(chunk));
+    far.on('data', (chunk: Buffer) => sent.client.push(chunk));
+    const server = new tls.TLSSocket(far, {
+      isServer: true,
+      key: key.export({ type: 'pkcs8', format: 'pem' }),
+      cert: pem,
+      ecdhCurve: curve,
+    });
+    server.on('error', () => {});
+    const client = tls.connect({ socket: near, servername: host, rejectUnauthorized: false });
+    await once(client, 'secureConnect');
+    client.destroy();
+    server.destroy();
+    return { client: Buffer.concat(sent.client), server: Buffer.concat(sent.server) };
+  }
+
+  let directory: string;
+  before(() => {
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-retry-'));
+  });
+  after(() => fs.rmSync(directory, { recursive: true }));
+
+  test('at once: a ServerHello', async () => {
+    const { server } = await handshake('X25519');
+    assert.equal(classifyServerHello(server), 'server_hello');
+  });
+
+  test('for another group: a retry, and a second hello with the same name', async () => {
+    const { client, server } = await handshake('P-521');
+    assert.equal(classifyServerHello(server), 'retry');
+    const first = new ClientHelloParser().push(client);
+    assert.ok(first.state === 'hello');
+    const second = new ClientHelloParser({ afterRetry: true }).push(client.subarray(first.length));
+    assert.ok(second.state === 'hello', JSON.stringify(second));
+    assert.equal(second.hello.sni, host);
+  });
 });
