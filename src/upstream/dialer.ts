@@ -16,13 +16,29 @@ export interface DialHandle {
 }
 
 /** On success `error` is null and `socket` is connected, has `allowHalfOpen` and no listeners of ours. */
-export type DialCallback = (error: DialError | null, socket: Duplex | null, address: Ip | null) => void;
+export type DialCallback = (
+  error: DialError | null,
+  socket: Duplex | null,
+  address: Ip | null,
+) => void;
 
 export class DialError extends Error {
   override readonly name = 'DialError';
-  readonly reason: 'connect_refused' | 'connect_timeout' | 'connect_failed' | 'address_not_allowed' | 'loop' | 'overloaded';
+  readonly reason:
+    | 'connect_refused'
+    | 'connect_timeout'
+    | 'connect_failed'
+    | 'address_not_allowed'
+    | 'loop'
+    | 'overloaded';
   constructor(reason: DialError['reason'], message: string) {
     super(message);
     this.reason = reason;
   }
+}
+
+/** Reports a failure that was known at once, in a later turn as the contract of `Dialer` demands. */
+export function failLater(error: DialError, done: DialCallback): DialHandle {
+  const turn = setImmediate(done, error, null, null);
+  return { cancel: () => clearImmediate(turn) };
 }

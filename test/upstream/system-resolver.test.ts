@@ -10,6 +10,7 @@ import type { SystemResolverOptions } from '../../src/upstream/system-resolver.t
 import { SystemResolver } from '../../src/upstream/system-resolver.ts';
 import type { DnsServer, Zone, ZoneEntry } from '../support/dns-server.ts';
 import { startDnsServer } from '../support/dns-server.ts';
+import { assertNothingLeft, holdingsAtRest } from '../support/leaks.ts';
 
 const NO_HOSTS = '/nonexistent/hosts';
 
@@ -252,11 +253,10 @@ describe('SystemResolver besides the DNS', () => {
   });
 
   it('leaves nothing running behind an answer', async () => {
-    const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
     await using server = await startDnsServer({ zone: { 'name.test': both } });
+    const before = await holdingsAtRest();
     await resolverFor([server]).resolve('name.test');
-    const after = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
-    assert.equal(after, before);
+    await assertNothingLeft(before);
   });
 
   it('names the server that is none, and the form to write', () => {
