@@ -1,0 +1,53 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { Io } from '../../src/cli/io.ts';
+import { run } from '../../src/cli/program.ts';
+import { systemClock } from '../../src/core/clock.ts';
+
+export interface CommandResult {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A temporary home of an installation, removed with the test that declares it with `using`. */
+export class Installation implements Disposable {
+  readonly root = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-cli-'));
+
+  get allowlists(): string {
+    return path.join(this.root, 'allowlists');
+  }
+
+  get certs(): string {
+    return path.join(this.root, 'certs');
+  }
+
+  /** Writes an allowlist file. */
+  allow(name: string, text: string): void {
+    fs.mkdirSync(this.allowlists, { recursive: true });
+    fs.writeFileSync(path.join(this.allowlists, name), text);
+  }
+
+  /** Runs a command line in this process; `now` is its wall clock, ms since the Unix epoch. */
+  async run(
+    argv: readonly string[],
+    now = Date.now(),
+    env: Io['env'] = {},
+  ): Promise<CommandResult> {
+    const out = { stdout: '', stderr: '' };
+    const io: Io = {
+      stdout: { write: (text) => (out.stdout += text) },
+      stderr: { write: (text) => (out.stderr += text) },
+      env: { SALLYPORT_ALLOWLISTS: this.allowlists, SALLYPORT_CERTS: this.certs, ...env },
+      clock: { now: () => now, monotonic: systemClock.monotonic },
+      exitStatus: 0,
+    };
+    const status = await run(argv, io);
+    return { status, ...out };
+  }
+
+  [Symbol.dispose](): void {
+    fs.rmSync(this.root, { recursive: true, force: true });
+  }
+}
