@@ -292,6 +292,13 @@ describe('the second hello, after a retry', () => {
     });
   }
 
+  test('byte by byte', () => {
+    const bytes = Buffer.concat([ccs, early, hello]);
+    const parser = new ClientHelloParser({ afterRetry: true });
+    const results = Array.from(bytes, (_, at) => parser.push(bytes.subarray(at, at + 1)).state);
+    assert.equal(results.indexOf('hello'), bytes.length - 1);
+  });
+
   test('an alert is none', () => {
     assert.equal(outcome(second(Buffer.from('15030300020228', 'hex'))), 'not_tls');
   });
