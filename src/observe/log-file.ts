@@ -190,7 +190,8 @@ function openPath(file: string): number {
 
 /**
  * A pipe on standard output is opened once more for ourselves, non-blocking: the flag would
- * otherwise change for everybody who shares the descriptor. Anything else is used as it is.
+ * otherwise change for everybody who shares the descriptor. Anything else is used as it is; a socket
+ * (journald) cannot be opened again, so that its reader, should it stall, stalls us.
  */
 function openStandardOutput(): number {
   if (!fs.fstatSync(1).isFIFO()) return 1;
