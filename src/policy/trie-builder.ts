@@ -1,19 +1,18 @@
 import { hashLabel } from './label-hash.ts';
 import { NodeTable, ROOT } from './node-table.ts';
 import type { AnyPattern, NamePattern } from './pattern.ts';
+import { STAR, STAR_HASH } from './star-walk.ts';
 import {
   APEX_AND_BELOW,
   BELOW,
   EXACT,
   FLAG_BITS,
-  LabelTrie,
   LITERAL_CHILD,
-  STAR,
   STAR_CHILD,
-  STAR_HASH,
   type TerminalKind,
   terminalOf,
-} from './trie.ts';
+} from './terminals.ts';
+import { LabelTrie } from './trie.ts';
 
 const TERMINAL_KINDS = EXACT | APEX_AND_BELOW | BELOW;
 const MOST_TERMINALS = 2 ** (31 - FLAG_BITS);
@@ -52,7 +51,7 @@ export class TrieBuilder {
     }
     nodes.seal();
     return {
-      trie: new LabelTrie(nodes, terminals, this.#width()),
+      trie: new LabelTrie(nodes, terminals, this.#starWidth()),
       terminalOf: (place) => {
         const kind = place % PLACES_PER_NODE;
         return terminalOf(nodes.payloadOf((place - kind) / PLACES_PER_NODE), kind as TerminalKind);
@@ -84,10 +83,10 @@ export class TrieBuilder {
     else shapes.add(shape);
   }
 
-  /** A host reaches at most one node for each shape, and one without stars. */
-  #width(): number {
-    let width = 1;
-    for (const shapes of this.#shapes.values()) width = Math.max(width, shapes.size + 1);
+  /** A host reaches at most one node for each shape. */
+  #starWidth(): number {
+    let width = 0;
+    for (const shapes of this.#shapes.values()) width = Math.max(width, shapes.size);
     return width;
   }
 }
