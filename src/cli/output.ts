@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
-import type { Sink } from './io.ts';
+import type { Problem } from '../config/problem.ts';
+import type { Io, Sink } from './io.ts';
 
 type Style = (text: string) => string;
 
@@ -33,4 +34,22 @@ export function styles(sink: Sink, env: Environment): Styles {
 /** One object, indented, as every `--json` prints it. */
 export function writeJson(sink: Sink, value: unknown): void {
   sink.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** `1 file`, `3 files`. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+/** Problems for a person: `file:line:column  code  message`, and the right form below each. */
+export function writeProblems(io: Io, problems: readonly Problem[], sink: Sink = io.stdout): void {
+  const style = styles(sink, io.env);
+  for (const problem of problems) {
+    const place = `${problem.file}:${problem.line}:${problem.column}`;
+    const color = problem.severity === 'error' ? style.red : style.yellow;
+    const label = problem.severity === 'error' ? '' : `${style.yellow('warning:')} `;
+    sink.write(
+      `${style.bold(place)}  ${color(problem.code)}  ${label}${problem.message}\n    ${style.dim(problem.hint)}\n`,
+    );
+  }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { systemClock } from '../core/clock.ts';
 import { type AgentSpec, buildPolicy, type GroupSpec } from '../policy/build.ts';
 import type { Policy } from '../policy/policy.ts';
 import {
@@ -23,13 +24,16 @@ import {
 import { readSnapshot } from './snapshot.ts';
 import { readYaml } from './yaml.ts';
 
+/** Keeps a byte order mark, so that the text stands for the same bytes. */
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
 export interface CompileResult {
   /** Null if there is any error: a broken file never weakens anything. */
   readonly policy: Policy | null;
   /** All of them, in the order of files and lines. */
   readonly problems: readonly Problem[];
-  /** Path relative to the allowlists directory → content, in path order. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Path relative to the allowlists directory → text, in path order. Exact if the files compile. */
+  readonly files: ReadonlyMap<string, string>;
   /** Twelve hexadecimal digits, of these files whether or not they compile. */
   readonly digest: string;
   readonly counts: Counts;
@@ -61,7 +65,7 @@ export async function compileDirectory(
 /** The same for texts that are at hand: path → content. */
 export function compileTexts(
   texts: ReadonlyMap<string, string | Uint8Array>,
-  now: number,
+  now: number = systemClock.now(),
 ): CompileResult {
   const files = new Map<string, Uint8Array>();
   for (const path of [...texts.keys()].sort(compareText)) {
@@ -97,7 +101,7 @@ function compile(
   return {
     policy: hasErrors(problems) ? null : build(documents, digest),
     problems: sortProblems(problems),
-    files,
+    files: new Map([...files].map(([path, bytes]) => [path, decoder.decode(bytes)])),
     digest,
     counts: countsOf(files, documents),
     injections,

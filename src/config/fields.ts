@@ -100,28 +100,31 @@ export function listOf<T>(item: Reader<T>, what: string, example: string): Reade
     }
     const values: T[] = [];
     for (const child of node.items) {
-      const value = item(child, `an item of ${name}`, report);
+      // Flags and variables hold one value at a time as far as their author is concerned.
+      const value = item(child, name.startsWith('`') ? `an item of ${name}` : name, report);
       if (value !== undefined) values.push(value);
     }
     return values;
   };
 }
 
-/** A list in which no value stands twice. `key` = what makes two values the same. */
+/** A list in which no value stands twice. `key` = what makes two values the same; null = nothing does. */
 export function uniqueListOf<T>(
   item: Reader<T>,
   what: string,
   example: string,
-  key: (value: T) => string,
+  key: (value: T) => string | null,
 ): Reader<readonly T[]> {
   const read = listOf(located(item), what, example);
   return (node, name, report) => {
     const seen = new Map<string, Position>();
     return read(node, name, report)?.map(({ value, at }) => {
-      const first = seen.get(key(value));
-      if (first === undefined) seen.set(key(value), at);
+      const same = key(value);
+      if (same === null) return value;
+      const first = seen.get(same);
+      if (first === undefined) seen.set(same, at);
       else {
-        const message = `${name}: ${clip(key(value))} stands here a second time; it is already on line ${first.line}`;
+        const message = `${name}: ${clip(same)} stands here a second time; it is already on line ${first.line}`;
         report(at, 'duplicate-value', message, 'Write it once.');
       }
       return value;

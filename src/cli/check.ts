@@ -1,0 +1,55 @@
+import { Command } from 'commander';
+import { type CompileResult, compileDirectory } from '../config/compile.ts';
+import type { Problem } from '../config/problem.ts';
+import { CommandError, type Io } from './io.ts';
+import { addSettingsOptions, settingsFor } from './options.ts';
+import { plural, styles, writeJson, writeProblems } from './output.ts';
+
+interface CheckOptions {
+  readonly allowlists?: string;
+  readonly json?: boolean;
+}
+
+/** `sallyport check`. */
+export function createCommand(io: Io): Command {
+  const command = new Command('check')
+    .description('Validate and lint allowlists. Exit status 1 on any error; warnings alone are 0.')
+    .argument('[dir]', 'the allowlists directory, instead of --allowlists')
+    .option('--json', 'print {ok, problems: [{file, line, column, severity, code, message, hint}]}')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  sallyport check\n  sallyport check --json ./allowlists\n',
+    );
+  return addSettingsOptions(command).action(async (directory: string | undefined) => {
+    const options = command.opts<CheckOptions>();
+    if (directory !== undefined && options.allowlists !== undefined) {
+      throw new CommandError('name the directory once: as DIR or with --allowlists.', 2);
+    }
+    const settings = settingsFor(io, options);
+    const result = await compileDirectory(directory ?? settings.allowlists, io.clock.now());
+    if (result.policy === null) io.exitStatus = 1;
+    if (options.json)
+      writeJson(io.stdout, { ok: result.policy !== null, problems: result.problems });
+    else printResult(io, result);
+  });
+}
+
+function printResult(io: Io, { problems, counts, policy, digest }: CompileResult): void {
+  const style = styles(io.stdout, io.env);
+  writeProblems(io, problems);
+  if (problems.length > 0) io.stdout.write('\n');
+  const verdict = policy === null ? style.red('not usable') : style.green('ok');
+  const size = [
+    plural(counts.files, 'file'),
+    plural(counts.agents, 'agent'),
+    plural(counts.groups, 'group'),
+    plural(counts.entries, 'entry', 'entries'),
+  ].join(', ');
+  const found = `${plural(countOf(problems, 'error'), 'error')}, ${plural(countOf(problems, 'warning'), 'warning')}`;
+  const name = policy === null ? '' : `, policy ${digest}`;
+  io.stdout.write(`${verdict}: ${size}; ${found}${name}\n`);
+}
+
+function countOf(problems: readonly Problem[], severity: Problem['severity']): number {
+  return problems.filter((problem) => problem.severity === severity).length;
+}
