@@ -41,10 +41,9 @@ export function matchesPath(pattern: PathPattern, path: string): boolean {
   if (runs.length === 1) return first.length === segments.length && runAt(first, segments, 0);
   const last = runs.at(-1) as readonly SegmentPattern[];
   // `/a/**` ends in an empty run: at least the slash behind `a` has to be there.
-  const least = last.length === 0 ? 1 : last.length;
-  const end = segments.length - last.length;
-  if (first.length + least > segments.length || !runAt(first, segments, 0)) return false;
-  if (!runAt(last, segments, end)) return false;
+  const end = segments.length - Math.max(last.length, 1);
+  if (first.length > end || !runAt(first, segments, 0)) return false;
+  if (!runAt(last, segments, segments.length - last.length)) return false;
   let at = first.length;
   for (let i = 1; i < runs.length - 1; i++) {
     const run = runs[i] as readonly SegmentPattern[];

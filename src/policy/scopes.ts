@@ -114,6 +114,7 @@ export class ScopeTable {
 
 /** First index in `sorted[from…to)` whose value is at least `wanted`; `to` if there is none. */
 function lowerBound(sorted: Uint32Array, wanted: number, from: number, to: number): number {
+  if (from < to && (sorted[from] as number) >= wanted) return from;
   let low = from;
   let high = to;
   while (low < high) {

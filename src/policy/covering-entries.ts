@@ -1,0 +1,61 @@
+import { admitsMethod, hasPort, needsInspection } from './conditions.ts';
+import type { DecisionRequest } from './decide.ts';
+import type { Near } from './nearest.ts';
+import type { Entry } from './policy.ts';
+import { allowBits, bitOf } from './scheme-bits.ts';
+import type { RuleVisitor } from './scopes.ts';
+
+/** Ports shown of a longer list. */
+const MOST_PORTS = 8;
+
+/** Collects the allow entries whose host pattern covers a target, and says why they let it not pass. */
+export class CoveringEntries implements RuleVisitor {
+  readonly done = false;
+  /** Most specific pattern first. */
+  readonly found: Near[] = [];
+  readonly #request: DecisionRequest;
+  readonly #now: number;
+
+  constructor(request: DecisionRequest, now: number) {
+    this.#request = request;
+    this.#now = now;
+  }
+
+  nextTier(): void {}
+
+  visit(entry: Entry, _rank: number, _order: number, until: number): void {
+    const { only } = this.#request;
+    if (entry.action === 'deny') return;
+    if (only !== undefined && (entry.group === undefined || !only.includes(entry.group))) return;
+    this.found.push({ entry, why: this.#why(entry, Math.min(until, entry.until)) });
+  }
+
+  #why(entry: Entry, until: number): string {
+    const { port, scheme, method } = this.#request;
+    const ports = entry.ports ?? [];
+    if (!hasPort(ports, port)) return `port ${port} is not in ${list(ports)}`;
+    if (entry.scheme !== undefined && (bitOf(entry.scheme) & allowBits(scheme)) === 0) {
+      return `it allows ${entry.scheme}, not ${scheme}`;
+    }
+    if (!(this.#now < until)) return `expired ${time(until)}`;
+    if (needsInspection(entry)) return 'its conditions can only be checked by TLS inspection';
+    if (scheme === 'http' && !admitsMethod(entry, method)) {
+      return `method ${method} is not in ${(entry.methods ?? []).join(', ')}`;
+    }
+    if (scheme === 'http' && entry.paths !== undefined) {
+      return `it covers only the paths ${entry.paths.join(', ')}`;
+    }
+    return 'it covers the target, but a deny entry or a more specific entry decides';
+  }
+}
+
+function list(ports: readonly number[]): string {
+  const shown = ports.slice(0, MOST_PORTS).join(', ');
+  return ports.length > MOST_PORTS ? `${shown}, …` : shown;
+}
+
+/** RFC 3339; a time that no calendar has is shown as a number. */
+function time(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? `at ${ms}` : date.toISOString();
+}
