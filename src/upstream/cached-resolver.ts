@@ -86,7 +86,6 @@ export class CachedResolver implements Resolver {
   }
 
   #keepAnswer(name: string, answer: Answer): void {
-    this.#failures.delete(name);
     const seconds = Math.min(answer.ttl, this.#maxTtl);
     if (seconds > 0) this.#answers.set(name, { value: answer, expiresAt: this.#after(seconds) });
   }

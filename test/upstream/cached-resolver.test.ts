@@ -161,7 +161,7 @@ describe('CachedResolver with many askers', () => {
   });
 });
 
-describe('CachedResolver.clear', () => {
+describe('CachedResolver.clear', { timeout: 10_000 }, () => {
   it('forgets answers and failures', async () => {
     const { inner, cache } = setUp();
     await cache.resolve('a.test');

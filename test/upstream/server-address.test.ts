@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { Resolver } from 'node:dns';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { parseServer } from '../../src/upstream/server-address.ts';
 
 describe('parseServer', () => {
@@ -46,4 +47,25 @@ describe('parseServer', () => {
   for (const text of bad) {
     it(`refuses ${JSON.stringify(text)}`, () => assert.equal(parseServer(text), null));
   }
+
+  it('accepts nothing that node:dns does not, and its own result again', () => {
+    const address = fc.oneof(
+      fc.ipV4(),
+      fc.ipV6(),
+      fc.ipV6().map((ip) => `[${ip}]`),
+      fc.string(),
+    );
+    const port = fc.oneof(
+      fc.constant(''),
+      fc.integer({ min: -1, max: 70_000 }).map((n) => `:${n}`),
+    );
+    fc.assert(
+      fc.property(address, port, (host, suffix) => {
+        const server = parseServer(host + suffix);
+        if (server === null) return;
+        assert.equal(parseServer(server), server);
+        assert.doesNotThrow(() => new Resolver().setServers([server]));
+      }),
+    );
+  });
 });

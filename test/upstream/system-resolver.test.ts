@@ -13,6 +13,8 @@ import { startDnsServer } from '../support/dns-server.ts';
 import { assertNothingLeft, holdingsAtRest } from '../support/leaks.ts';
 
 const NO_HOSTS = '/nonexistent/hosts';
+/** Longer than any test: a step that waits for it fails the test by never coming. */
+const NEVER_MS = 600_000;
 
 function resolverFor(servers: readonly DnsServer[], options: SystemResolverOptions = {}) {
   return new SystemResolver({
@@ -38,7 +40,7 @@ const chain: Zone = Object.fromEntries(
   Array.from({ length: 50 }, (_, i) => [`hop${i}.test`, { cname: `hop${i + 1}.test` }]),
 );
 
-describe('SystemResolver against a server', { concurrency: true }, () => {
+describe('SystemResolver against a server', { concurrency: true, timeout: 20_000 }, () => {
   const cases: readonly [title: string, entry: ZoneEntry, expected: string | RegExp][] = [
     ['both families', both, '192.0.2.1 2001:db8::1 ttl 60'],
     ['A only', { a: ['192.0.2.1', '192.0.2.2'] }, '192.0.2.1 192.0.2.2 ttl 60'],
@@ -164,7 +166,7 @@ describe('SystemResolver against a server', { concurrency: true }, () => {
   });
 });
 
-describe('SystemResolver with several servers', { concurrency: true }, () => {
+describe('SystemResolver under bad conditions', { concurrency: true, timeout: 20_000 }, () => {
   it('goes on to the second if the first is silent, for 300 names at once', async () => {
     await using silent = await startDnsServer({ zone: { '*': { silent: true } } });
     await using good = await startDnsServer({ zone: { '*': both } });
@@ -212,6 +214,14 @@ describe('SystemResolver with several servers', { concurrency: true }, () => {
     assert.equal(await outcome(resolver, 'slow.test'), '192.0.2.1 2001:db8::1 ttl 60');
   });
 
+  it('does not let a silent family hold up the other until the deadline', async () => {
+    const halfSilent: ZoneEntry = ({ type }) => (type === 'A' ? both : { silent: true });
+    await using server = await startDnsServer({ zone: { 'name.test': halfSilent } });
+    const resolver = resolverFor([server], { timeoutMs: NEVER_MS, graceMs: 50 });
+    assert.equal(await outcome(resolver, 'name.test'), '192.0.2.1 ttl 5');
+    resolver.close();
+  });
+
   it('gives up at its deadline even if c-ares would go on', async () => {
     await using server = await startDnsServer({ zone: { '*': { silent: true } } });
     // Below the shortest time of one try.
@@ -253,9 +263,13 @@ describe('SystemResolver besides the DNS', () => {
   });
 
   it('leaves nothing running behind an answer', async () => {
-    await using server = await startDnsServer({ zone: { 'name.test': both } });
+    const staggered: ZoneEntry = ({ type }) => (type === 'A' ? both : { ...both, delay: 20 });
+    await using server = await startDnsServer({ zone: { 'name.test': staggered } });
     const before = await holdingsAtRest();
-    await resolverFor([server]).resolve('name.test');
+    assert.equal(
+      await outcome(resolverFor([server], { graceMs: NEVER_MS }), 'name.test'),
+      '192.0.2.1 2001:db8::1 ttl 60',
+    );
     await assertNothingLeft(before);
   });
 
