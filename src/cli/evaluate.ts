@@ -1,0 +1,94 @@
+import type { ListenSetting } from '../config/listen-address.ts';
+import type { Settings } from '../config/settings.ts';
+import { parseIp } from '../core/ip.ts';
+import type { Reason } from '../core/reasons.ts';
+import { AddressGuard } from '../policy/address-guard.ts';
+import { type Decision, type DecisionRequest, decide } from '../policy/decide.ts';
+import { type Near, nearest } from '../policy/nearest.ts';
+import type { Agent, Policy } from '../policy/policy.ts';
+import { parseTarget, type WrittenTarget } from './target.ts';
+
+export interface Question {
+  readonly policy: Policy;
+  readonly agent: string;
+  readonly target: string;
+  /** Undefined: GET where the target is a URL. */
+  readonly method: string | undefined;
+  /** Ms since the epoch. */
+  readonly at: number;
+  readonly guard: AddressGuard;
+}
+
+/** What the proxy would do, as far as it can be told without DNS or a connection. */
+export interface Outcome {
+  readonly verdict: 'allow' | 'block';
+  /** Null on an allow, but for one that report mode alone gives. */
+  readonly reason: Reason | null;
+  /** What is wrong with the target, if the reason is `bad_target`. */
+  readonly problem: string | null;
+  /** Undefined if there is no such agent. */
+  readonly agent: Agent | undefined;
+  /** Null if it does not parse. */
+  readonly written: WrittenTarget | null;
+  readonly decision: Decision | null;
+  readonly near: readonly Near[];
+}
+
+const unanswered = { problem: null, written: null, decision: null, near: [] } as const;
+
+/** The guard of a proxy with these settings: it refuses connections to its own listeners. */
+export function guardOf({ listen, admin }: Settings): AddressGuard {
+  const listeners = [...listen, admin].map(({ host, port }: ListenSetting) => ({
+    ip: parseIp(host === 'localhost' ? '127.0.0.1' : host),
+    port,
+  }));
+  return new AddressGuard(() => listeners);
+}
+
+/** Decides by the engine that the proxy uses, and by its address guard where the target is an address. */
+export function evaluate(question: Question): Outcome {
+  const agent = question.policy.agents.get(question.agent);
+  const written = parseTarget(question.target);
+  // In the order of the proxy: a malformed target is refused before anybody is identified.
+  if (typeof written === 'string') {
+    return { ...unanswered, verdict: 'block', reason: 'bad_target', problem: written, agent };
+  }
+  if (agent === undefined) {
+    return { ...unanswered, verdict: 'block', reason: 'bad_credentials', agent, written };
+  }
+  return decideFor(question, agent, written);
+}
+
+function decideFor(question: Question, agent: Agent, written: WrittenTarget): Outcome {
+  const { policy, guard, at } = question;
+  const { host, ip, port } = written.target;
+  const request: DecisionRequest = {
+    host,
+    ip,
+    port,
+    scheme: written.scheme,
+    method: written.path === undefined ? undefined : (question.method ?? 'GET'),
+    path: written.path,
+    only: undefined,
+  };
+  const known = { ...unanswered, agent, written };
+  if (ip !== null && guard.isOwnListener(ip, port)) {
+    return { ...known, verdict: 'block', reason: 'loop' };
+  }
+  const decision = decide(policy, agent, request, at);
+  const { verdict, reason, addresses } = decision;
+  if (verdict === 'block') {
+    const near = reason === 'denied' ? [] : nearest(policy, agent, request, at);
+    return { ...known, verdict, reason, decision, near };
+  }
+  const refusal = ip === null ? 'ok' : guard.check(ip, port, addresses);
+  if (refusal === 'ok') return { ...known, verdict, reason, decision };
+  return { ...known, verdict: 'block', reason: refusal, decision };
+}
+
+/** A CONNECT takes the scheme of the entry that speaks for it; without one it is meant to be https. */
+export function schemeOf({ written, decision }: Outcome): string | null {
+  if (written === null) return null;
+  if (written.scheme !== 'connect') return written.scheme;
+  return decision?.entry?.scheme ?? 'https';
+}
