@@ -21,6 +21,8 @@ const handshakeRecord = 0x16;
 export class HelloGate {
   /** The name that the hello showed, once one was read. */
   sni: string | undefined = undefined;
+  /** Bytes that the hello took; what was pushed beyond belongs to the rest of the tunnel. */
+  length = 0;
   readonly #parser = new ClientHelloParser();
   readonly #target: { readonly host: string; readonly ip: Ip | null };
   readonly #httpToo: boolean;
@@ -41,6 +43,7 @@ export class HelloGate {
     if (result.state === 'more') return 'more';
     if (result.state === 'error') return 'not_tls';
     this.sni = result.hello.sni ?? undefined;
+    this.length = result.length;
     return judgeHello(result.hello, this.#target);
   }
 }

@@ -62,13 +62,22 @@ export class Relay implements Sink {
     this.#watch = options.watch === null ? null : new RetryWatch(options.watch);
   }
 
-  /** `held` goes to the destination first; `clientEnded` if the client's FIN is already here. */
-  begin(held: Buffer, clientEnded: boolean): void {
+  /**
+   * @param held goes to the destination first; its first `judged` bytes are the ClientHello that
+   *   was let through, what is behind them is watched like all that follows
+   * @param clientEnded the client's FIN is already here
+   */
+  begin(held: Buffer, judged: number, clientEnded: boolean): void {
     const upstream = this.#upstream as OwnedDuplex;
     upstream[kRelay] = this;
     this.#client.sink = this;
     if (this.#socket.isPaused()) this.#socket.resume();
-    if (held.length > 0) this.#up(held);
+    if (this.#watch === null || judged >= held.length) {
+      if (held.length > 0) this.#up(held);
+    } else {
+      this.#up(held.subarray(0, judged));
+      this.onData(held.subarray(judged));
+    }
     if (this.#over) return;
     if (clientEnded) this.onEnd();
     upstream.on('data', onUpstreamData);
@@ -99,9 +108,16 @@ export class Relay implements Sink {
       return;
     }
     const verdict = this.#watch.onClient(chunk);
-    if (verdict === 'hold') return;
-    if (verdict === 'forward') this.#up(this.#watch.release(chunk));
-    else this.#finish(verdict, verdict);
+    if (typeof verdict === 'string') return this.#finish(verdict, verdict);
+    if (verdict.length > 0) this.#up(verdict);
+    this.#endWatch();
+  }
+
+  #endWatch(): void {
+    if (this.#watch?.over !== true) return;
+    const held = this.#watch.release();
+    this.#watch = null;
+    if (held.length > 0) this.#up(held);
   }
 
   #up(chunk: Buffer): void {
@@ -120,7 +136,10 @@ export class Relay implements Sink {
     if (this.#over) return;
     this.#moved = true;
     this.bytesDown += chunk.length;
-    if (this.#watch?.onServer(chunk) === true) this.#watch = null;
+    if (this.#watch !== null) {
+      this.#watch.onServer(chunk);
+      this.#endWatch();
+    }
     if (!this.#socket.write(chunk)) this.#upstream.pause();
   }
 

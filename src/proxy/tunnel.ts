@@ -147,7 +147,7 @@ export class Tunnel implements Sink, Live {
     if (verdict === 'http') return this.#beginHttp();
     if (verdict !== 'ok') return this.#violation(verdict);
     this.#tls = true;
-    this.#beginRelay(this.#takeEarly(), true);
+    this.#beginRelay(this.#takeEarly(), gate.length);
   }
 
   /** A tunnel whose first bytes are not what its entry admits: cut, or only reported. */
@@ -160,17 +160,17 @@ export class Tunnel implements Sink, Live {
   }
 
   /** Step 8. */
-  #beginRelay(held: Buffer, judged = false): void {
+  #beginRelay(held: Buffer, judged = 0): void {
     const upstream = this.#upstream as Duplex;
     this.#gate = null;
     this.#phase = 'relay';
     const { exchange } = this;
     this.#relay = new Relay(this.#client, upstream, {
       uploadCap: uploadCap(exchange, exchange.agent?.limits.uploadPerTunnel),
-      watch: judged ? { host: exchange.host ?? '', ip: exchange.ip } : null,
+      watch: judged > 0 ? { host: exchange.host ?? '', ip: exchange.ip } : null,
       done: (end, cut) => this.#over(end, cut),
     });
-    this.#relay.begin(held, this.#clientEnded);
+    this.#relay.begin(held, judged, this.#clientEnded);
   }
 
   #beginHttp(): void {

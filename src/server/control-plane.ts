@@ -1,3 +1,4 @@
+import type { CompileResult } from '../config/compile.ts';
 import type { Problem } from '../config/problem.ts';
 import type { Clock } from '../core/clock.ts';
 import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
@@ -5,18 +6,9 @@ import type { OperationsLog } from '../observe/operations-log.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { LiveDescription } from '../proxy/services.ts';
 
-/** The texts of all allowlist files, and what they compile to. */
-export interface Compiled {
-  /** Null if there is any error among the problems. */
-  readonly policy: Policy | null;
-  readonly problems: readonly Problem[];
-  /** Path relative to the allowlists directory → text. */
-  readonly files: ReadonlyMap<string, string>;
-}
-
 /** A worker as the control plane sees it: in this thread or in another one. */
 export interface Worker {
-  apply(compiled: Compiled, policy: Policy): void;
+  apply(compiled: CompileResult, policy: Policy): void;
   refuseReload(entry: string | undefined): void;
   reopenLog(): void;
   snapshot(): Promise<MetricsSnapshot>;
@@ -28,7 +20,7 @@ export interface Worker {
 }
 
 export interface ControlPlaneOptions {
-  readonly compile: () => Promise<Compiled>;
+  readonly compile: () => Promise<CompileResult>;
   readonly workers: readonly Worker[];
   readonly operations: OperationsLog;
   readonly clock: Clock;
@@ -108,7 +100,7 @@ export class ControlPlane {
     }
   }
 
-  #accept(compiled: Compiled, policy: Policy): void {
+  #accept(compiled: CompileResult, policy: Policy): void {
     const before = this.#digest;
     this.#digest = policy.digest;
     this.#since = this.#options.clock.now();
@@ -123,7 +115,7 @@ export class ControlPlane {
     });
   }
 
-  #refuse(compiled: Compiled, how: 'if-changed' | 'always'): void {
+  #refuse(compiled: CompileResult, how: 'if-changed' | 'always'): void {
     const errors = compiled.problems.filter((problem) => problem.severity === 'error');
     const first = errors[0];
     const known = JSON.stringify(errors) === JSON.stringify(this.#errors);

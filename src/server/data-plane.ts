@@ -70,7 +70,7 @@ export class DataPlane {
   #own: readonly ListenerAddress[] = [];
   #draining = false;
 
-  /** @throws CredentialKeyError if the key file cannot be used. */
+  /** @throws SecretFileError if the key file cannot be used. */
   constructor(
     options: DataPlaneOptions,
     policy: Policy,

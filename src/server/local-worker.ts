@@ -1,7 +1,8 @@
+import type { CompileResult } from '../config/compile.ts';
 import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { LiveDescription } from '../proxy/services.ts';
-import type { Compiled, Worker } from './control-plane.ts';
+import type { Worker } from './control-plane.ts';
 import type { DataPlane } from './data-plane.ts';
 
 /** The one worker of a proxy that runs in this thread. */
@@ -12,7 +13,7 @@ export class LocalWorker implements Worker {
     this.#plane = plane;
   }
 
-  apply(_compiled: Compiled, policy: Policy): void {
+  apply(_compiled: CompileResult, policy: Policy): void {
     this.#plane.apply(policy);
   }
 

@@ -1,0 +1,81 @@
+import { relative } from 'node:path';
+import type { Counts } from '../config/compile.ts';
+import type { Settings } from '../config/settings.ts';
+import { defaultTtl } from '../identity/issued-credential.ts';
+import { decide } from '../policy/decide.ts';
+import type { Agent, Entry, Policy } from '../policy/policy.ts';
+import type { RunningProxy } from '../server/proxy.ts';
+import type { Io } from './io.ts';
+import { issueFor, openKeys } from './issue.ts';
+import { styles } from './output.ts';
+import { proxyExports, reachableHost } from './proxy-exports.ts';
+
+/** The agent that a newcomer plays. */
+const demo = 'demo';
+const blockedHost = 'example.com';
+
+/**
+ * What a person sees who has just started the proxy on a terminal: what to paste, one request that
+ * will be allowed, one that will be blocked, and where the log is.
+ */
+export function welcome(io: Io, settings: Settings, counts: Counts, proxy: RunningProxy): string {
+  const { bold, dim, green, red } = styles(io.stdout, io.env);
+  const listener = proxy.listeners[0];
+  if (listener === undefined) return '';
+  const agent = proxy.policy.agents.get(demo);
+  const at = { scheme: 'http', host: reachableHost(listener.host), port: listener.port } as const;
+  const head = `\n${bold('Sallyport')} is listening on ${listener.host}:${listener.port}. Policy ${proxy.policy.digest}: ${counts.agents} ${counts.agents === 1 ? 'agent' : 'agents'}, ${counts.groups} groups, ${counts.entries} entries.\n`;
+  if (agent === undefined || !agent.credentials.issued) {
+    return `${head}\n  sallyport env AGENT   prints what a sandbox of that agent needs\n\n`;
+  }
+  const issued = issueFor(
+    proxy.policy,
+    openKeys(settings.certs),
+    { agent: demo, ttl: defaultTtl },
+    io.clock.now(),
+  );
+  const allowed = allowedExample(proxy.policy, agent, io.clock.now());
+  const lines = [
+    head,
+    `${bold('1.')} In another terminal, become the agent ${bold(demo)} for ${defaultTtl / 3600} hours:\n`,
+    proxyExports(demo, issued.credential, at),
+    `${bold('2.')} Try a request that is allowed and one that is not:\n`,
+  ];
+  if (allowed !== null) {
+    lines.push(
+      `curl -sSI https://${allowed.pattern}/`,
+      `   ${green('allowed')} ${dim(`by ${allowed.at}${allowed.group === undefined ? '' : `, ${allowed.group}`}`)}`,
+    );
+  }
+  if (decide(proxy.policy, agent, connectTo(blockedHost), io.clock.now()).verdict === 'block') {
+    lines.push(
+      `curl -sSv https://${blockedHost}/ 2>&1 | grep '< HTTP'`,
+      `   ${red('blocked')} ${dim(`${blockedHost} is not on the allowlist of agent ${demo}`)}`,
+    );
+  }
+  const log = relative('.', settings.log) || settings.log;
+  lines.push(`\n${bold('3.')} Read what was decided: ${log}\n`, `tail -n 2 ${log}\n\n`);
+  return lines.join('\n');
+}
+
+/** An entry that a plain `https://host/` passes: exact, on 443, and really allowed now. */
+function allowedExample(policy: Policy, agent: Agent, now: number): Entry | null {
+  const entries = [...agent.groups.flatMap((grant) => grant.group.allow), ...agent.allow];
+  for (const entry of entries) {
+    if (entry.scheme !== 'https' || /[*/]|^\./.test(entry.pattern)) continue;
+    if (decide(policy, agent, connectTo(entry.pattern), now).verdict === 'allow') return entry;
+  }
+  return null;
+}
+
+function connectTo(host: string): Parameters<typeof decide>[2] {
+  return {
+    host,
+    ip: null,
+    port: 443,
+    scheme: 'connect',
+    method: undefined,
+    path: undefined,
+    only: undefined,
+  };
+}

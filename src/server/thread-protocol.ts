@@ -1,0 +1,34 @@
+import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
+import type { LiveDescription } from '../proxy/services.ts';
+import type { DataPlaneOptions, ListenOn } from './data-plane.ts';
+
+/** What a worker thread is started with. Policies travel as the texts they compile from. */
+export interface ThreadData {
+  readonly options: DataPlaneOptions;
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** Orders to a worker thread; those with a `call` are answered. */
+export type ToThread =
+  | { readonly order: 'listen'; readonly call: number; readonly on: readonly ListenOn[] }
+  | { readonly order: 'own'; readonly listeners: readonly ListenOn[] }
+  | { readonly order: 'apply'; readonly files: ReadonlyMap<string, string> }
+  | { readonly order: 'refuse'; readonly entry: string | undefined }
+  | { readonly order: 'reopen' }
+  | { readonly order: 'drain' }
+  | {
+      readonly order: 'snapshot' | 'connections' | 'open' | 'start' | 'stop';
+      readonly call: number;
+    };
+
+/** Answers of a worker thread. */
+export type FromThread =
+  | { readonly call: number; readonly value: ThreadAnswer }
+  | { readonly call: number; readonly error: string };
+
+export type ThreadAnswer =
+  | MetricsSnapshot
+  | LiveDescription[]
+  | readonly ListenOn[]
+  | number
+  | boolean;
