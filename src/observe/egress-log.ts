@@ -53,7 +53,11 @@ export interface EgressRecord {
  * file (disk full, file gone, pipe closed); callers then refuse the connection.
  */
 export interface EgressLog {
-  /** Appends one line and hands it to the kernel before returning. True if it is there. */
+  /**
+   * Appends one line and hands it to the kernel before returning. True if it is there. If not, an
+   * `open` line is forgotten, because what it tells of must not happen now; any other tells of what
+   * has happened, so it is kept as by `writeLater`.
+   */
   write(record: EgressRecord): boolean;
   /** Appends a line that no client waits for; it may ride along with the next `write`, at the latest at the end of this turn of the event loop. */
   writeLater(record: EgressRecord): void;

@@ -31,8 +31,8 @@ const upkeepInterval = 1000;
 
 /**
  * An `EgressLog` on a file, a pipe or standard output. Lines stand in the file in the order of
- * their `seq`. A line that `write` refused has no number: nothing happened. A line of `writeLater`
- * that the backlog cannot hold keeps its number, so that the gap shows the loss.
+ * their `seq`. An `open` line that `write` refused has no number: nothing happened. A line that the
+ * backlog cannot hold keeps its number, so that the gap shows the loss.
  *
  * The constructor does not throw: a path that cannot be opened shows as `healthy` false.
  */
@@ -71,7 +71,7 @@ export class FileEgressLog implements EgressLog {
     return this.#failures;
   }
 
-  /** Lines of `writeLater` lost so far. */
+  /** Lines lost so far because the backlog was full. */
   get dropped(): number {
     return this.#dropped;
   }
@@ -79,23 +79,18 @@ export class FileEgressLog implements EgressLog {
   write(record: EgressRecord): boolean {
     if (this.#closed) return false;
     const line = this.#formatter.format(record, this.#clock.now(), this.#seq + 1);
-    if (!this.#append(line)) {
+    const written = this.#append(line);
+    if (written || record.event !== 'open') this.#seq++;
+    if (!written) {
       this.#failures++;
-      return false;
+      if (record.event !== 'open') this.#keep(line);
     }
-    this.#seq++;
-    return true;
+    return written;
   }
 
   writeLater(record: EgressRecord): void {
     if (this.#closed) return;
-    const line = this.#formatter.format(record, this.#clock.now(), ++this.#seq);
-    if (this.#waitingSize + line.length > backlogSize) {
-      this.#dropped++;
-      return;
-    }
-    this.#waiting.push(line);
-    this.#waitingSize += line.length;
+    this.#keep(this.#formatter.format(record, this.#clock.now(), ++this.#seq));
     if (this.#waitingSize >= batchSize && !this.#failing) this.#append('');
     else this.#planFlush();
   }
@@ -123,6 +118,16 @@ export class FileEgressLog implements EgressLog {
     this.#forget(written ? this.#waiting.length : this.#file.keptLines);
     this.#note(written);
     return written;
+  }
+
+  /** Puts a line behind those that wait, if there is room. */
+  #keep(line: string): void {
+    if (this.#waitingSize + line.length > backlogSize) {
+      this.#dropped++;
+      return;
+    }
+    this.#waiting.push(line);
+    this.#waitingSize += line.length;
   }
 
   /** Lets go of the first `count` waiting lines: they are in the file. */

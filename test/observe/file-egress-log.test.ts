@@ -127,6 +127,21 @@ describe('a log that cannot be written', () => {
     log.close();
   });
 
+  test('forgets the open lines it refused and keeps the others', () => {
+    fs.mkdirSync(path.dirname(file));
+    fs.symlinkSync('/dev/full', file);
+    const log = open();
+    for (const event of ['open', 'block', 'open', 'reload'] as const) {
+      assert.equal(log.write({ event, id: event }), false);
+    }
+    fs.unlinkSync(file);
+    log.reopen();
+    assert.deepEqual(ids(), ['block', 'reload']);
+    assertSequence(readEgressLog(file));
+    assert.deepEqual([log.failures, log.dropped, log.healthy], [4, 0, true]);
+    log.close();
+  });
+
   test('keeps what fits of the lines that nobody waits for; the gap shows the rest', () => {
     fs.mkdirSync(path.dirname(file));
     fs.symlinkSync('/dev/full', file);
