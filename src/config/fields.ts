@@ -223,7 +223,12 @@ export function oneOf<const T extends string>(words: readonly T[]): Reader<T> {
     const word = words.find((candidate) => candidate === value);
     if (word === undefined) {
       const message = `${name}: \`${clip(value)}\` is not known${didYouMean(value, words)}`;
-      report(node.at, 'bad-value', message, `Write ${words.join(' or ')}.`);
+      report(
+        node.at,
+        'bad-value',
+        message,
+        `Write ${words.slice(0, -1).join(', ')} or ${words.at(-1)}.`,
+      );
     }
     return word;
   };

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFileError, type FileReader, type FileStat } from './file-reader.ts';
 import { compareText, type Problem, problemAt } from './problem.ts';
 import type { ProblemCode } from './problem-codes.ts';
+import { MAX_YAML_BYTES } from './yaml-text.ts';
 
 /** The files of one directory as they stood at one moment. */
 export interface Snapshot {
@@ -12,7 +13,7 @@ export interface Snapshot {
 }
 
 /** One byte more than the YAML reader takes: enough for it to see that a file is too large. */
-const READ_LIMIT = 1024 * 1024 + 1;
+const READ_LIMIT = MAX_YAML_BYTES + 1;
 const MAX_DEPTH = 16;
 const ATTEMPTS = 5;
 /** Milliseconds; an editor's save or a config map's swap is over by then. */

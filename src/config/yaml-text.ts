@@ -1,7 +1,7 @@
 import { type Problem, problemAt } from './problem.ts';
 
 /** Bytes. An allowlist of this size holds some 30,000 entries. */
-const MAX_BYTES = 1024 * 1024;
+export const MAX_YAML_BYTES = 1024 * 1024;
 
 /**
  * Characters that YAML 1.2 does not allow unescaped (§5.1 `c-printable`: C0, DEL, C1), and those that make a line
@@ -11,11 +11,11 @@ const hidden = /[[\p{Cc}--[\t\n\r\u{85}]]\u{202a}-\u{202e}\u{2066}-\u{2069}\u{ff
 
 /** The text of a UTF-8 file, a byte order mark dropped, or why it is not read. */
 export function decodeText(file: string, bytes: Uint8Array): string | Problem {
-  if (bytes.length > MAX_BYTES) {
+  if (bytes.length > MAX_YAML_BYTES) {
     return problemAt(
       { file, line: 1, column: 1 },
       'yaml-size',
-      `the file has ${bytes.length} bytes; at most ${MAX_BYTES} (1 MiB) are read`,
+      `the file has ${bytes.length} bytes; at most ${MAX_YAML_BYTES} (1 MiB) are read`,
       'Split it: every *.yaml below the allowlists directory is read.',
     );
   }
