@@ -7,8 +7,12 @@
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { namespaceProblem } from './support/namespace.ts';
+
+/** One file per core; node leaves one core idle, and many files wait more than they work. */
+const concurrency = availableParallelism();
 
 /** Milliseconds for one test and for one file: none of them comes near it unless it hangs. */
 const timeout = 120_000;
@@ -26,7 +30,13 @@ if (problem !== null) {
 
 const runner = spawn(
   process.execPath,
-  ['--test', `--test-timeout=${timeout}`, ...options, ...files],
+  [
+    '--test',
+    `--test-timeout=${timeout}`,
+    `--test-concurrency=${concurrency}`,
+    ...options,
+    ...files,
+  ],
   { cwd: named.length > 0 ? process.cwd() : root, stdio: 'inherit' },
 );
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => runner.kill(signal));
