@@ -1,4 +1,5 @@
 import { type Cidr, type Ip, ipv4FromWord, parseIp, parseIpv4, parseIpv6 } from '../core/ip.ts';
+import { maskWord } from './mask-word.ts';
 import { badPattern, type Finding } from './pattern-finding.ts';
 
 /** `::ffff:0:0/96`, RFC 4291 §2.5.5.2. */
@@ -104,12 +105,6 @@ function looseNumber(text: string): number {
   if (/^0[xX][0-9a-fA-F]{1,8}$/.test(text)) return Number.parseInt(text.slice(2), 16);
   if (/^0[0-7]{1,11}$/.test(text)) return Number.parseInt(text, 8);
   return /^[0-9]{1,10}$/.test(text) ? Number(text) : -1;
-}
-
-/** The first `bits` bits of a word; none if negative, all if 32 or more. */
-function maskWord(word: number, bits: number): number {
-  if (bits <= 0) return 0;
-  return bits >= 32 ? word : (word & (0xffffffff << (32 - bits))) >>> 0;
 }
 
 function withoutBrackets(text: string): string {

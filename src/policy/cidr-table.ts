@@ -1,5 +1,6 @@
 import type { Cidr, Ip } from '../core/ip.ts';
 import type { Hits } from './hits.ts';
+import { maskWord } from './mask-word.ts';
 
 /** The networks of one prefix length, sorted, side by side. */
 interface Networks {
@@ -24,6 +25,12 @@ export class CidrTable {
     const v4 = groupByPrefix(sorted, 4, firstTerminal);
     const count4 = sorted.filter((cidr) => cidr.ip.family === 4).length;
     this.#networks = { 4: v4, 6: groupByPrefix(sorted, 6, firstTerminal + count4) };
+  }
+
+  /** Bytes of the sealed arrays. */
+  get byteLength(): number {
+    const all = [...this.#networks[4], ...this.#networks[6]];
+    return all.reduce((sum, { words }) => sum + words.byteLength, 0);
   }
 
   /** Terminals that one address can reach, at most. */
@@ -104,10 +111,4 @@ function compareAt(
     if (difference !== 0) return difference;
   }
   return 0;
-}
-
-/** The first `bits` bits of a word; none if negative, all if 32 or more. */
-function maskWord(word: number, bits: number): number {
-  if (bits <= 0) return 0;
-  return bits >= 32 ? word : (word & (0xffffffff << (32 - bits))) >>> 0;
 }

@@ -62,6 +62,6 @@ export class Matcher {
   get byteLength(): number {
     const { scopes, orders, starts } = this.#rules;
     const rules = scopes.byteLength + orders.byteLength + starts.byteLength;
-    return this.#trie.byteLength + rules + this.#scopes.byteLength;
+    return this.#trie.byteLength + this.#networks.byteLength + rules + this.#scopes.byteLength;
   }
 }

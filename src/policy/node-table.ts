@@ -62,10 +62,6 @@ export class NodeTable {
     return node;
   }
 
-  parentOf(node: number): number {
-    return this.#words[node * STRIDE + PARENT] as number;
-  }
-
   /** A number of the trie's own, 0 until set. */
   payloadOf(node: number): number {
     return this.#words[node * STRIDE + PAYLOAD] as number;
