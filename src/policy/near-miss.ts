@@ -20,9 +20,10 @@ export function missedName(pattern: string, host: string): Miss | null {
   if (pattern === '*' || pattern.includes('/') || pattern.includes(':')) return null;
   const below = pattern.startsWith('*.');
   const name = pattern.slice(below ? 2 : Number(pattern.startsWith('.')));
-  if (below && host === name)
+  if (below && host === name) {
     return miss(WRONG_DEPTH, `\`${pattern}\` does not cover the apex; write \`.${name}\``);
-  if (name === pattern && host.endsWith(`.${name}`)) {
+  }
+  if (name === pattern && isBelow(host, name)) {
     return miss(WRONG_DEPTH, `\`${name}\` covers no names below it; write \`*.${name}\``);
   }
   return misspelt(pattern, name, host) ?? sameDomain(name, host);
@@ -52,10 +53,8 @@ function misspelt(pattern: string, name: string, host: string): Miss | null {
 /** The last two labels are equal: most likely the same owner, and enough for a hint. */
 function sameDomain(name: string, host: string): Miss | null {
   const domain = lastLabels(name, 2);
-  if (domain === name || !domain.includes('.')) {
-    return null;
-  }
-  if (host !== domain && !host.endsWith(`.${domain}`)) return null;
+  if (domain === name || !domain.includes('.')) return null;
+  if (host !== domain && !isBelow(host, domain)) return null;
   const star = name.includes('*') ? '; `*` is exactly one label' : '';
   return miss(SAME_DOMAIN, `it covers other names of ${domain}${star}`);
 }
@@ -63,6 +62,10 @@ function sameDomain(name: string, host: string): Miss | null {
 function sameButLastLabel(a: string, b: string): boolean {
   const end = a.lastIndexOf('.');
   return end !== -1 && end === b.lastIndexOf('.') && a.startsWith(b.slice(0, end));
+}
+
+function isBelow(host: string, name: string): boolean {
+  return host.endsWith(name) && host[host.length - name.length - 1] === '.';
 }
 
 function miss(distance: number, why: string): Miss {

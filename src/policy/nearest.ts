@@ -23,7 +23,7 @@ const MOST_ENTRIES = 2000;
 /**
  * The allow entries of the agent that are nearest to a blocked target, nearest first, each once:
  * those whose host pattern covers the target, then those whose pattern almost does. For people and
- * hints: it compares up to 2,000 entries, which takes a fraction of a millisecond.
+ * hints: it compares up to 2,000 entries, which takes about half a millisecond.
  */
 export function nearest(
   policy: Policy,
