@@ -129,7 +129,7 @@ function namedMap<T>(
         node,
         name,
         `a map with ${what} as each key`,
-        `Write ${name.replaceAll('`', '')}: {${example}: {…}}, or leave the key out.`,
+        `Write \`${name.replaceAll('`', '')}: {${example}: {…}}\`, or leave the key out.`,
         report,
       );
     }
@@ -152,7 +152,9 @@ function reportName(
 ): void {
   const lower = key.toLowerCase();
   const hint =
-    lower !== key && groupName.test(lower) ? `Write ${lower}.` : `Write a name such as ${example}.`;
+    lower !== key && groupName.test(lower)
+      ? `Write \`${lower}\`.`
+      : `Write a name such as \`${example}\`.`;
   const slash = what === 'a group name' ? ' and slashes' : '';
   const message = `\`${clip(key)}\` is not ${what}: 1 to 63 lower-case letters, digits, dots, hyphens, underscores${slash}, a letter or digit first`;
   report(at, 'bad-name', message, hint);
@@ -169,7 +171,7 @@ function readGroup(
       node,
       `the group \`${clip(name)}\``,
       'a map',
-      'Write allow: [example.com] below it.',
+      'Write `allow: [example.com]` below it.',
       report,
     );
   }
@@ -194,7 +196,7 @@ function readAgent(
       node,
       `the agent \`${clip(id)}\``,
       'a map',
-      'Write owner:, purpose: and allow: below it.',
+      'Write `owner:`, `purpose:` and `allow:` below it.',
       report,
     );
   }
@@ -232,7 +234,7 @@ function reportMissingKeys(
       at,
       'missing-key',
       `the agent \`${clip(id)}\` has no \`owner\``,
-      'Write owner: who answers for it, team@example.com.',
+      'Write `owner:`, who answers for it: team@example.com.',
     );
   }
   if (!fields.keys.has('purpose')) {
@@ -240,7 +242,7 @@ function reportMissingKeys(
       at,
       'missing-key',
       `the agent \`${clip(id)}\` has no \`purpose\``,
-      'Write purpose: what it is for, in a sentence.',
+      'Write `purpose:`, what it is for, in a sentence.',
     );
   }
 }

@@ -63,7 +63,7 @@ export function readCredentials(
   const aloneAt = keys.get('sources-alone');
   if (sourcesAlone && aloneAt !== undefined && !keys.has('sources')) {
     const message = '`sources-alone` needs `sources`: without them any address would do';
-    report(aloneAt, 'missing-key', message, 'Write sources: [10.20.0.0/24] beside it.');
+    report(aloneAt, 'missing-key', message, 'Write `sources: [10.20.0.0/24]` beside it.');
   }
   const sourcesAt = keys.get('sources') ?? at;
   const tokenLines = values.tokens ?? [];
@@ -93,8 +93,8 @@ function parseTokenDigest(text: string): { value: string } | Complaint {
         : 'the digest is not written as it must be',
     hint:
       bare === undefined
-        ? 'Write "sha256:" and the 64 hexadecimal digits of the token\'s SHA-256; never the token itself.'
-        : `Write "sha256:${bare.toLowerCase()}".`,
+        ? "Write `sha256:` and the 64 hexadecimal digits of the token's SHA-256; never the token itself."
+        : `Write \`"sha256:${bare.toLowerCase()}"\`.`,
   };
 }
 
@@ -107,6 +107,6 @@ function parseSpiffeId(text: string): { value: string } | Complaint {
   return {
     code: 'bad-certificate',
     message: `\`${clip(text)}\` is not a SPIFFE id`,
-    hint: 'Write spiffe://example.com/agent/NAME: a lower-case trust domain and a path, nothing else.',
+    hint: 'Write `spiffe://example.com/agent/NAME`: a lower-case trust domain and a path, nothing else.',
   };
 }

@@ -34,7 +34,7 @@ export function checkPresence(files: readonly AllowlistFile[], report: Report): 
   reportUnusedGroups(files, agents, report);
   if (agents.length === 0) {
     const message = 'there is no agent in these files: every connection is blocked';
-    const hint = 'Write agents: {NAME: {owner: …, purpose: …, allow: […]}}.';
+    const hint = 'Write `agents: {NAME: {owner: …, purpose: …, allow: […]}}`.';
     report({ file: '.', line: 1, column: 1 }, 'no-agents', message, hint);
   }
 }

@@ -68,7 +68,7 @@ export function readConditions(
   const { values } = fields;
   if (values.broad === true && !fields.keys.has('note')) {
     const message = '`broad: true` needs a `note` that says why';
-    report(fields.at, 'missing-key', message, 'Write note: who decided it and what for.');
+    report(fields.at, 'missing-key', message, 'Write `note:`, who decided it and what for.');
   }
   return {
     addresses: values.addresses ?? [],
@@ -107,7 +107,12 @@ function reportHttpKeys(fields: EntryFields, report: Report): void {
     const at = fields.keys.get(key);
     if (at === undefined) continue;
     const message = `\`${key}\` on a tcp entry: nobody looks inside a tcp tunnel`;
-    report(at, 'conflicting-keys', message, 'Write scheme: https or http, or leave the key out.');
+    report(
+      at,
+      'conflicting-keys',
+      message,
+      'Write `scheme: https` or `scheme: http`, or leave the key out.',
+    );
   }
 }
 
@@ -125,7 +130,9 @@ function parseMethod(method: string): { value: string } | Complaint {
   return {
     code: 'bad-method',
     message: `\`${clip(method)}\` is not an HTTP method`,
-    hint: /^[A-Z][A-Z0-9_-]{0,31}$/u.test(upper) ? `Write ${upper}.` : 'Write GET, HEAD, POST …',
+    hint: /^[A-Z][A-Z0-9_-]{0,31}$/u.test(upper)
+      ? `Write \`${upper}\`.`
+      : 'Write GET, HEAD, POST …',
   };
 }
 
@@ -135,6 +142,7 @@ function parsePath(path: string): { value: string } | Complaint {
   return {
     code: 'bad-path',
     message: `\`${clip(path)}\`: ${pattern.message}`,
-    hint: pattern.hint === undefined ? 'Write "/repos/example/**".' : `Write "${pattern.hint}".`,
+    hint:
+      pattern.hint === undefined ? 'Write `"/repos/example/**"`.' : `Write \`"${pattern.hint}"\`.`,
   };
 }

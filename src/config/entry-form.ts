@@ -32,7 +32,8 @@ export function looksLikeRange(text: string): boolean {
 
 function parseHostAndPort(rest: string, scheme: Scheme | undefined): EntryForm | Complaint {
   if (rest.startsWith('[')) return parseBracketed(rest, scheme);
-  if (looksLikeRange(rest)) return { scheme, host: rest, port: undefined };
+  if (looksLikeRange(rest) && !/\/[^:]*:/u.test(rest))
+    return { scheme, host: rest, port: undefined };
   const stranger = /[@?#\\]|\/(?![0-9]{1,3}(?::|$))/u.exec(rest);
   if (stranger !== null) return urlComplaint(rest, scheme);
   const colon = rest.indexOf(':');
@@ -53,7 +54,7 @@ function parseBracketed(rest: string, scheme: Scheme | undefined): EntryForm | C
     return {
       code: 'bad-pattern',
       message: `\`${clip(rest)}\`: brackets belong around an IPv6 address, and only a port may follow`,
-      hint: 'Write "[2001:db8::1]:443", in quotes, or the name or IPv4 address without brackets.',
+      hint: 'Write `"[2001:db8::1]:443"`, in quotes, or the name or IPv4 address without brackets.',
     };
   }
   if (tail === '') return { scheme, host, port: undefined };
@@ -74,13 +75,13 @@ function portComplaint(port: string, host: string, scheme: Scheme | undefined): 
     return {
       code: 'bad-port',
       message: 'there is no entry for every port',
-      hint: `Name the ports: {host: "${clip(host)}", ports: [443, 8443]}.`,
+      hint: `Name the ports: \`{host: "${clip(host)}", ports: [443, 8443]}\`.`,
     };
   }
   return {
     code: 'bad-port',
     message: port === '' ? 'nothing follows the colon' : `\`${clip(port)}\` is not a port`,
-    hint: `Write ${example}:443, or any number from 1 to 65535 without sign or leading zero.`,
+    hint: `Write \`${example}:443\`, or any number from 1 to 65535 without sign or leading zero.`,
   };
 }
 
@@ -88,7 +89,7 @@ function colonComplaint(rest: string, scheme: Scheme | undefined): Complaint {
   return {
     code: 'bad-pattern',
     message: `\`${clip(rest)}\` has more than one colon and is not an IPv6 address`,
-    hint: `Write ${prefixOf(scheme)}HOST:PORT, or "[2001:db8::1]:443" for an IPv6 address with a port.`,
+    hint: `Write \`${prefixOf(scheme)}HOST:PORT\`, or \`"[2001:db8::1]:443"\` for an IPv6 address with a port.`,
   };
 }
 
@@ -102,17 +103,17 @@ function urlComplaint(rest: string, scheme: Scheme | undefined): Complaint {
     return {
       code: 'url-form',
       message: 'a user or password does not belong into an entry',
-      hint: `Write ${form}, and change that password: it stands in a file now.`,
+      hint: `Write \`${form}\`, and change that password: it stands in a file now.`,
     };
   }
+  const long =
+    scheme === undefined ? `host: ${clip(host)}` : `host: ${clip(host)}, scheme: ${scheme}`;
   const paths =
-    path.length > 1
-      ? `, or {host: ${clip(host)}, paths: ["${clip(path)}"]} for that path alone`
-      : '';
+    path.length > 1 ? `, or \`{${long}, paths: ["${clip(path)}"]}\` for that path alone` : '';
   return {
     code: 'url-form',
-    message: `\`${clip(rest)}\`: an entry is a host, without path or query`,
-    hint: `Write ${form}${paths}.`,
+    message: `\`${prefixOf(scheme)}${clip(rest)}\`: an entry is a host, without path or query`,
+    hint: `Write \`${form}\`${paths}.`,
   };
 }
 
@@ -126,7 +127,7 @@ function schemeComplaint(text: string, scheme: string, rest: string): Complaint 
     return {
       code: 'url-form',
       message: `\`${clip(text)}\`: ${why}`,
-      hint: `Write ${bare}${paths}.`,
+      hint: `Write \`${bare}\`${paths}.`,
     };
   }
   if (scheme === 'http' || scheme === 'tcp' || scheme === 'ws') {
@@ -134,13 +135,13 @@ function schemeComplaint(text: string, scheme: string, rest: string): Complaint 
     return {
       code: 'url-form',
       message: `\`${clip(text)}\`: ${scheme === 'ws' ? 'ws is http' : 'schemes are lower case'}`,
-      hint: `Write ${right}://${clip(host)}.`,
+      hint: `Write \`${right}://${clip(host)}\`.`,
     };
   }
   return {
     code: 'bad-scheme',
     message: `\`${clip(scheme)}\` is not a scheme here; there are https, http and tcp`,
-    hint: `Write ${bare} for https, http://${clip(host)} for plain HTTP, or tcp://${bare}:PORT for anything else.`,
+    hint: `Write \`${bare}\` for https, \`http://${clip(host)}\` for plain HTTP, or \`tcp://${bare}:PORT\` for anything else.`,
   };
 }
 
@@ -158,7 +159,7 @@ export function parseRange(text: string): { value: Cidr } | Complaint {
     message: `\`${clip(text)}\` is not an IP address or range`,
     hint:
       meant !== undefined && looksLikeRange(meant)
-        ? `Write ${meant}: the bits behind the prefix are zero, in the usual spelling.`
-        : 'Write 10.20.0.0/16, 192.0.2.7 or 2001:db8::/32; names are not addresses.',
+        ? `Write \`${meant}\`: the bits behind the prefix are zero, in the usual spelling.`
+        : 'Write `10.20.0.0/16`, `192.0.2.7` or `2001:db8::/32`; names are not addresses.',
   };
 }

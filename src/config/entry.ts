@@ -33,13 +33,15 @@ export type ListKind = 'agent-allow' | 'group-allow' | 'deny';
 const defaultPorts = { https: [443], http: [80] } as const;
 
 const EXAMPLES =
-  'example.com, "*.example.com", http://example.com, tcp://example.com:22, or {host: example.com, …}';
+  '`example.com`, `"*.example.com"`, `http://example.com`, `tcp://example.com:22` or `{host: example.com, …}`';
 
 /** One item of a list of entries. */
 export function readEntry(list: ListKind): Reader<EntryLine | GroupLine> {
   return (node, name, report) => {
-    if (node.kind === 'scalar' && typeof node.value === 'string') {
-      return readShortForm(node.value, node.at, list, report);
+    // `127.1` is a number to YAML; as a pattern it gets the better answer.
+    if (node.kind === 'scalar' && ['string', 'number'].includes(typeof node.value)) {
+      const source = typeof node.value === 'string' ? node.value : node.source;
+      return readShortForm(source, node.at, list, report);
     }
     if (node.kind === 'map') return readLongForm(node, list, report);
     return expected(node, name, 'a host or a map', `Write ${EXAMPLES}.`, report);
@@ -81,7 +83,7 @@ function readLongForm(
       map.at,
       'missing-key',
       '`host` is missing',
-      'Write {host: example.com, …} or {group: NAME}.',
+      'Write `{host: example.com, …}` or `{group: NAME}`.',
     );
   }
   const scheme = written ?? (list === 'deny' ? undefined : 'https');
@@ -109,7 +111,7 @@ function readLongHost(host: string, at: Position, report: Report): HostPattern |
     if (form.scheme !== undefined) parts.push(`scheme: ${form.scheme}`);
     if (form.port !== undefined) parts.push(`ports: [${form.port}]`);
     const message = `\`host\`: \`${clip(host)}\` is a short form; a map has keys for scheme and ports`;
-    report(at, 'url-form', message, `Write {${parts.join(', ')}}.`);
+    report(at, 'url-form', message, `Write \`{${parts.join(', ')}}\`.`);
     return undefined;
   }
   return readPattern(form.host, at, (hint) => hint, report);
@@ -126,7 +128,7 @@ function readPattern(
   const hint =
     pattern.hint === undefined
       ? `Write ${EXAMPLES}.`
-      : `Write ${quoteIfStarred(whole(pattern.hint))}.`;
+      : `Write \`${quoteIfStarred(whole(pattern.hint))}\`.`;
   report(at, pattern.code, `\`${clip(host)}\`: ${pattern.message}`, hint);
   return undefined;
 }
@@ -180,7 +182,7 @@ function reportMissingPort(at: Position, form: string, report: Report): void {
     at,
     'missing-port',
     'a tcp entry names its port; none is usual',
-    `Write ${form}, with the port that is meant.`,
+    `Write \`${form}\`, with the port that is meant.`,
   );
 }
 

@@ -64,13 +64,13 @@ export function readExpectationFile(
   report: Report,
 ): readonly Expectation[] {
   if (root !== null && root.kind !== 'map') {
-    expected(root, 'a file of tests', 'a map', `Write tests: [${EXAMPLE}].`, report);
+    expected(root, 'a file of tests', 'a map', `Write \`tests: [${EXAMPLE}]\`.`, report);
     return [];
   }
   const at = root?.at ?? { file, line: 1, column: 1 };
   const fields = root === null ? null : readFields(root, fileFields, report);
   if (fields === null || !fields.keys.has('tests')) {
-    report(at, 'missing-key', 'there is no `tests` in this file', `Write tests: [${EXAMPLE}].`);
+    report(at, 'missing-key', 'there is no `tests` in this file', `Write \`tests: [${EXAMPLE}]\`.`);
   }
   return (fields?.values.tests ?? [])
     .map((test) => expectationOf(test, report))
@@ -83,10 +83,10 @@ function expectationOf(
 ): Expectation | undefined {
   const { agent, allow = [], block = [], reason } = values;
   if (!keys.has('agent')) {
-    report(at, 'missing-key', 'this test has no `agent`', `Write ${EXAMPLE}.`);
+    report(at, 'missing-key', 'this test has no `agent`', `Write \`${EXAMPLE}\`.`);
   }
   if (!keys.has('allow') && !keys.has('block')) {
-    report(at, 'missing-key', 'this test has neither `allow` nor `block`', `Write ${EXAMPLE}.`);
+    report(at, 'missing-key', 'this test has neither `allow` nor `block`', `Write \`${EXAMPLE}\`.`);
   }
   const reasonAt = keys.get('reason');
   if (reasonAt !== undefined && !keys.has('block')) {

@@ -83,7 +83,7 @@ export function fieldsOf<F extends Fields>(fields: F, example: string): Reader<F
   return (node, name, report) =>
     node.kind === 'map'
       ? readFields(node, fields, report)
-      : expected(node, name, 'a map', `Write ${example}.`, report);
+      : expected(node, name, 'a map', `Write \`${example}\`.`, report);
 }
 
 /** A list of whatever `item` reads. Items that cannot be read are left out. */
@@ -94,7 +94,7 @@ export function listOf<T>(item: Reader<T>, what: string, example: string): Reade
         node,
         name,
         `a list of ${what}`,
-        `Write ${name.replaceAll('`', '')}: ${example}.`,
+        `Write \`${name.replaceAll('`', '')}: ${example}\`.`,
         report,
       );
     }
@@ -237,7 +237,9 @@ export function oneOf<const T extends string>(words: readonly T[]): Reader<T> {
 /** Text in a form of its own: `parse` gives the value or says what is wrong. */
 export function parsed<T>(parse: (text: string) => { value: T } | Complaint): Reader<T> {
   return (node, name, report) => {
-    const source = text(node, name, report);
+    // `50` is a number to YAML; the parser knows best what is missing.
+    const isNumber = node.kind === 'scalar' && typeof node.value === 'number';
+    const source = isNumber ? node.source : text(node, name, report);
     if (source === undefined) return undefined;
     const result = parse(source);
     if ('value' in result) return result.value;

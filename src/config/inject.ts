@@ -60,7 +60,7 @@ export const readInjection: Reader<Injection> = (node, name, report) => {
   const { header, value, secret } = parts.values;
   for (const key of Object.keys(injectionFields)) {
     if (!parts.keys.has(key)) {
-      report(parts.at, 'missing-key', `${name}: \`${key}\` is missing`, `Write ${EXAMPLE}.`);
+      report(parts.at, 'missing-key', `${name}: \`${key}\` is missing`, `Write \`${EXAMPLE}\`.`);
     }
   }
   if (header === undefined || value === undefined || secret === undefined) return undefined;
@@ -106,7 +106,7 @@ function valueComplaint(value: string): { message: string; hint: string } | null
   if (!value.includes('{secret}')) {
     return {
       message: `the value \`${clip(value)}\` has no {secret} in it`,
-      hint: 'Write "Bearer {secret}", or "{secret}" alone.',
+      hint: 'Write `"Bearer {secret}"`, or `"{secret}"` alone.',
     };
   }
   if (/^[\x20-\x7e]*$/u.test(value)) return null;
@@ -124,7 +124,7 @@ function readSecret(node: YamlNode, name: string, report: Report): SecretSource 
       node.at,
       'bad-inject',
       message,
-      'Say where it is: {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}.',
+      'Say where it is: `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`.',
     );
     return undefined;
   }
@@ -133,7 +133,7 @@ function readSecret(node: YamlNode, name: string, report: Report): SecretSource 
       node.at,
       'wrong-type',
       `${name}: expected a map`,
-      'Write {env: NAME}, {file: PATH} or {command: [PROGRAM, ARGUMENT]}.',
+      'Write `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`.',
     );
     return undefined;
   }
@@ -168,7 +168,7 @@ function sourceOf(
       node.at,
       'empty-list',
       `${name}: the command is empty`,
-      'Write {command: [PROGRAM, ARGUMENT]}.',
+      'Write `{command: [PROGRAM, ARGUMENT]}`.',
     );
     return undefined;
   }

@@ -22,7 +22,7 @@ interface ListedHost {
 }
 
 const HINT =
-  'Take it out, or say why it is meant with a `note` in the long form: {host: …, note: …}.';
+  'Take it out, or say why it is meant with a `note` in the long form: `{host: …, note: …}`.';
 
 const hostLists: readonly HostList[] = [
   {
@@ -55,7 +55,8 @@ export function lintAllowEntry(entry: EntryLine, now: number, report: Report): v
   const reportUnlessNoted: Report = (at, code, message, hint) => {
     if (entry.note === undefined || !noteSilences(code)) report(at, code, message, hint);
   };
-  lintHosts(entry, reportUnlessNoted);
+  // A wildcard over strangers' names reaches half of what is listed, and has been told.
+  if (reachOfStrangers(entry.pattern) === null) lintHosts(entry, reportUnlessNoted);
   lintPorts(entry, reportUnlessNoted);
   lintInjections(entry, report, reportUnlessNoted);
 }
@@ -76,7 +77,7 @@ function lintBreadth(entry: EntryLine, reach: string | null, report: Report): vo
       entry.at,
       'broad-wildcard',
       `\`${text}\` reaches ${reach}`,
-      `Name the hosts that are needed, or write {host: "${text}", broad: true, note: why it is meant}.`,
+      `Name the hosts that are needed, or write \`{host: "${text}", broad: true, note: why it is meant}\`.`,
     );
   }
 }

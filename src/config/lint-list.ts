@@ -1,3 +1,4 @@
+import { reachOfStrangers } from './broad.ts';
 import type { EntryLine, GroupLine } from './entry.ts';
 import type { Report } from './fields.ts';
 import { PatternIndex } from './pattern-cover.ts';
@@ -26,7 +27,8 @@ function lintAgainst(
 ): void {
   const text = entry.pattern.text;
   for (const wider of index.covering(entry.pattern)) {
-    if (wider === entry || !grantsSame(wider, entry) || !coversPorts(wider, entry)) continue;
+    if (wider === entry || isRefused(wider)) continue;
+    if (!grantsSame(wider, entry) || !coversPorts(wider, entry)) continue;
     const twin = wider.pattern.text === text && coversPorts(entry, wider);
     if (twin) {
       // Of two twins only the later is told.
@@ -40,6 +42,11 @@ function lintAgainst(
     }
     return;
   }
+}
+
+/** Too wide to stand: nothing can lean on it. */
+function isRefused(entry: EntryLine): boolean {
+  return !entry.broad && reachOfStrangers(entry.pattern) !== null;
 }
 
 /** Everything but pattern and ports is equal. */
@@ -77,8 +84,7 @@ export function lintDenied(
 ): void {
   for (const entry of entries) {
     for (const deny of denies.covering(entry.pattern)) {
-      if (deny.scheme !== undefined && deny.scheme !== entry.scheme) continue;
-      if (!coversPorts(deny, entry)) continue;
+      if (!deniesScheme(deny, entry) || !coversPorts(deny, entry)) continue;
       const message = `\`${entry.pattern.text}\` allows nothing: the deny entry \`${deny.pattern.text}\` at ${formatPlace(deny.at)} blocks it`;
       report(
         entry.at,
@@ -89,6 +95,11 @@ export function lintDenied(
       break;
     }
   }
+}
+
+/** As `decide` has it: what a tunnel carries is unknown, so that every deny blocks a CONNECT. */
+function deniesScheme(deny: EntryLine, entry: EntryLine): boolean {
+  return deny.scheme !== 'https' || entry.scheme !== 'http';
 }
 
 /** A group that one agent names twice. */

@@ -46,8 +46,8 @@ function badSize(text: string, digits: string, unit: string): Complaint {
   const meant = [...sizeUnits.keys()].find((known) => known.toLowerCase() === unit.toLowerCase());
   const hint =
     digits === '' || (unit !== '' && meant === undefined)
-      ? 'Write a whole number and a unit: 50MB (1000s) or 64KiB (1024s).'
-      : `Write ${clip(digits)}${meant ?? 'B'}; KB is 1000 bytes, KiB is 1024.`;
+      ? 'Write a whole number and a unit: `50MB` (1000s) or `64KiB` (1024s).'
+      : `Write \`${clip(digits)}${meant ?? 'B'}\`; KB is 1000 bytes, KiB is 1024.`;
   return { code: 'bad-size', message: `\`${clip(text)}\` is not a size`, hint };
 }
 
@@ -113,6 +113,6 @@ function badTime(text: string): Complaint {
       clock !== undefined && !zoned
         ? `\`${clip(text)}\` has no zone`
         : `\`${clip(text)}\` is not a time of RFC 3339`,
-    hint: `Write ${day ?? '2026-12-31'}T${seconds ?? '18:00:00'}Z, or with a zone such as +01:00 for Z.`,
+    hint: `Write \`${day ?? '2026-12-31'}T${seconds ?? '18:00:00'}Z\`, or a zone such as +01:00 for the Z.`,
   };
 }

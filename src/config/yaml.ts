@@ -127,6 +127,9 @@ const coreTags: ReadonlySet<string> = new Set(
   ['str', 'int', 'float', 'bool', 'null', 'seq', 'map'].map((name) => CORE + name),
 );
 
+/** What the package objects to and the tree still shows. */
+const laterCodes: ReadonlySet<string> = new Set(['BAD_ALIAS', 'TAG_RESOLVE_FAILED']);
+
 /** The core schema knows nothing else; what a package might add becomes text. */
 function plainValue(value: unknown): YamlScalar['value'] {
   switch (typeof value) {
@@ -159,8 +162,8 @@ class TreeReader {
     const [first, second] = documents;
     if (first === undefined) return null;
     const found = [...first.errors, ...first.warnings];
-    // Aliases are reported below, where the tree is read, with what was probably meant.
-    for (const error of found) if (error.code !== 'BAD_ALIAS') this.#reportSyntax(error);
+    // Aliases and tags are reported below, where the tree is read, with what was probably meant.
+    for (const error of found) if (!laterCodes.has(error.code)) this.#reportSyntax(error);
     if (second !== undefined) {
       this.report(second.range[0], 'yaml-documents', 'a second document begins here');
     }
