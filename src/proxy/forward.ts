@@ -110,7 +110,7 @@ export class Forward implements Live {
       return this.#insideTunnel(facts, url);
     }
     const parsed = parseAbsoluteForm(url, this.#request.method ?? '');
-    if (typeof parsed === 'string') return () => this.#refuse('bad_target', { message: parsed });
+    if (typeof parsed === 'string') return () => this.#refuseTarget(parsed);
     if (facts.host !== undefined && typeof parseHostPort(facts.host, 80) === 'string') {
       return () => this.#refuse('bad_request', { message: 'the Host header is malformed' });
     }
@@ -129,7 +129,7 @@ export class Forward implements Live {
       return () => this.#refuse('bad_request', { message: `Host: ${named}` });
     }
     const path = parseAbsoluteForm(`http://x${url === '*' ? '' : url}`, this.#request.method ?? '');
-    if (typeof path === 'string') return () => this.#refuse('bad_target', { message: path });
+    if (typeof path === 'string') return () => this.#refuseTarget(path);
     this.#setTarget({ host: host ?? '', ip: ip ?? null, port: port ?? 80 }, url);
     if (typeof named === 'string' || !this.#isTunnelTarget(named)) {
       return () => this.#refuse('host_mismatch');
@@ -515,6 +515,10 @@ export class Forward implements Live {
     if (!this.#exchange.recordOpen(reason)) return this.#refuse('log_unavailable');
     this.#finish(false, undefined, undefined);
     this.#session.endWith(refusalBytes(answer), reason);
+  }
+
+  #refuseTarget(problem: string): void {
+    this.#refuse('bad_target', { message: `bad target: ${problem}` });
   }
 
   #refuse(reason: Reason, detail: RefusalDetail = {}): void {

@@ -96,7 +96,8 @@ export class HttpSession implements Live {
       this.socket.destroy();
       return;
     }
-    this.refuse(exchange, 'bad_request', { message: brokenMessage(error.code) });
+    const reason = error.code === 'HPE_INVALID_URL' ? 'bad_target' : 'bad_request';
+    this.refuse(exchange, reason, { message: brokenMessage(error.code) });
   }
 
   /** Answers with a refusal and ends the connection: what follows on it is never parsed. */
@@ -186,6 +187,8 @@ function brokenMessage(code: string | undefined): string {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return 'the request head is longer than 16 KiB or has too many lines';
+    case 'HPE_INVALID_URL':
+      return 'bad target: it is no URL, or has bytes that a URL cannot have; write http://host/path';
     case 'HPE_INVALID_METHOD':
     case 'HPE_PAUSED_H2_UPGRADE':
       return 'this is not an HTTP/1.1 request; an HTTP proxy is listening here';

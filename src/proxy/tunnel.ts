@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { parseAuthority } from '../core/authority-form.ts';
 import type { Ip } from '../core/ip.ts';
-import type { Reason } from '../core/reasons.ts';
+import { type Reason, reasons } from '../core/reasons.ts';
 import type { ConnectHead } from '../core/request-head.ts';
 import type { Decision } from '../policy/decide.ts';
 import { HTTP, HTTPS, TCP } from '../policy/decide.ts';
@@ -45,6 +45,8 @@ export class Tunnel implements Sink, Live {
   #gate: HelloGate | null = null;
   #gateUntil = 0;
   #relay: Relay | null = null;
+  /** Why the last answer in an `http` tunnel was a refusal. */
+  #refused: Reason | null = null;
   /** The client showed a ClientHello for the target. */
   #tls = false;
 
@@ -63,7 +65,8 @@ export class Tunnel implements Sink, Live {
     if (early.length > 0) this.onData(early);
     if (this.#services.draining()) return this.#refuse('draining');
     const target = parseAuthority(head.target);
-    if (typeof target === 'string') return this.#refuse('bad_target', { message: target });
+    if (typeof target === 'string')
+      return this.#refuse('bad_target', { message: `bad target: ${target}` });
     exchange.host = target.host;
     exchange.ip = target.ip;
     exchange.port = target.port;
@@ -184,7 +187,10 @@ export class Tunnel implements Sink, Live {
     socket.once('close', () => {
       this.exchange.bytesUp = socket.bytesRead - readBefore;
       this.exchange.bytesDown = socket.bytesWritten - writtenBefore;
-      this.#over('client', undefined);
+      const refused = this.#refused;
+      if (refused === null) this.#over('client', undefined);
+      else if (reasons[refused].fault === 'destination') this.#over('origin', undefined);
+      else this.#over(refused, refused);
     });
     this.#services.http.serve(socket, first, this);
   }
@@ -209,15 +215,9 @@ export class Tunnel implements Sink, Live {
     if (this.#phase === 'http') this.#over(reason, reason);
   }
 
-  /** A request inside was refused: the tunnel ends with that answer, as its close line says. */
+  /** A request inside was refused, or failed: the tunnel ends with that answer, as its close line says. */
   endAfterRefusal(reason: Reason): void {
-    if (this.#phase !== 'http') return;
-    const { socket } = this.#client;
-    socket.removeAllListeners('close');
-    socket.once('close', () => {
-      this.exchange.bytesDown = socket.bytesWritten;
-      this.#over(reason, reason);
-    });
+    this.#refused = reason;
   }
 
   onData(chunk: Buffer): void {
