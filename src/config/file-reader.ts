@@ -54,6 +54,11 @@ function kindOf(found: { isFile(): boolean; isDirectory(): boolean }): FileStat[
   return found.isDirectory() ? 'directory' : 'other';
 }
 
+/** True if what was to be read is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
 /** What a system error means, in words. */
 export function describeFileError(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeFileError, type FileReader, type FileStat } from './file-reader.ts';
+import { describeFileError, type FileReader, type FileStat, isMissing } from './file-reader.ts';
 import { compareText, type Problem, problemAt } from './problem.ts';
 import type { ProblemCode } from './problem-codes.ts';
 import { MAX_YAML_BYTES } from './yaml-text.ts';
@@ -27,9 +27,9 @@ const PAUSE = 20;
 export async function readSnapshot(directory: string, reader: FileReader): Promise<Snapshot> {
   for (let attempt = 1; ; attempt++) {
     const before = await walk(directory, reader);
+    const stood = before.fingerprint;
     const files = await readFiles(directory, before, reader);
-    const after = await walk(directory, reader);
-    const settled = before.fingerprint === after.fingerprint;
+    const settled = stood === (await walk(directory, reader)).fingerprint;
     if (settled && before.problems.length === 0) return { files, problems: before.problems };
     if (attempt === ATTEMPTS) {
       return { files, problems: settled ? before.problems : [...before.problems, changing()] };
@@ -89,7 +89,7 @@ async function walk(directory: string, reader: FileReader): Promise<Walk> {
   } catch (error) {
     result.refuse(
       '.',
-      'file-missing',
+      isMissing(error) ? 'file-missing' : 'file-unreadable',
       `${directory} cannot be read: ${describeFileError(error)}`,
       'Create it, or name another with --allowlists DIR.',
     );
