@@ -3,6 +3,7 @@ import type { Position } from './problem.ts';
 import type { ProblemCode } from './problem-codes.ts';
 import { didYouMean } from './spelling.ts';
 import type { YamlMap, YamlNode } from './yaml.ts';
+import { hasHidden } from './yaml-text.ts';
 
 /** Takes note of a problem; reading goes on, so that one run shows all of them. */
 export type Report = (at: Position, code: ProblemCode, message: string, hint: string) => void;
@@ -169,6 +170,11 @@ export const text: Reader<string> = (node, name, report) => {
 export function prose(longest: number): Reader<string> {
   return (node, name, report) => {
     const value = text(node, name, report)?.trimEnd();
+    if (value !== undefined && hasHidden(value)) {
+      const message = `${name}: \`${clip(value)}\` has characters that cannot be seen`;
+      report(node.at, 'yaml-characters', message, 'Leave them out: it is printed as it stands.');
+      return undefined;
+    }
     if (value === undefined || value.length <= longest) return value;
     const message = `${name}: ${value.length} characters; at most ${longest} fit`;
     report(

@@ -9,6 +9,11 @@ export const MAX_YAML_BYTES = 1024 * 1024;
  */
 const hidden = /[[\p{Cc}--[\t\n\r\u{85}]]\u{202a}-\u{202e}\u{2066}-\u{2069}\u{fffe}\u{ffff}]/v;
 
+/** True for text that would disturb a terminal or a log, as escapes in quotes can still make it. */
+export function hasHidden(text: string): boolean {
+  return hidden.test(text);
+}
+
 /** The text of a UTF-8 file, a byte order mark dropped, or why it is not read. */
 export function decodeText(file: string, bytes: Uint8Array): string | Problem {
   if (bytes.length > MAX_YAML_BYTES) {
