@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { formatAuthority, parseAbsoluteForm, parseHostPort } from '../core/authority-form.ts';
+import type { Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { DialError, DialHandle } from '../upstream/dialer.ts';
@@ -39,6 +40,8 @@ export class Forward implements Live {
   #path = '/';
   #dial: DialHandle | null = null;
   #origin: OriginClient | null = null;
+  /** Where the request went; null while it is on no connection. */
+  #address: Ip | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #retried = false;
   #informational = 0;
@@ -235,6 +238,7 @@ export class Forward implements Live {
       const verdict = exchange.services.guard.check(peer.ip, exchange.port ?? 80, granted);
       if (verdict !== 'ok') return this.#refuse(verdict);
       exchange.address = peer.text;
+      this.#address = peer.ip;
       return this.#send();
     }
     vet(exchange, (vetted) => {
@@ -259,6 +263,7 @@ export class Forward implements Live {
           }
           const text = addressText(address, exchange.port ?? 80);
           exchange.address = text;
+          this.#address = address;
           origin.supply(socket, { ip: address, text });
           this.#send();
         },
@@ -458,7 +463,7 @@ export class Forward implements Live {
 
   rejudge(policy: Policy, now: number): void {
     if (this.#over || this.#exchange.identity === null || this.#exchange.decision === null) return;
-    const verdict = standing(this.#exchange, policy, now, 'http', null);
+    const verdict = standing(this.#exchange, policy, now, 'http', this.#address);
     if (typeof verdict === 'string') this.cut(verdict);
   }
 
@@ -472,13 +477,13 @@ export class Forward implements Live {
   /** Ends a request that is not allowed to go on: with a refusal if nothing was answered yet. */
   #endCut(reason: Reason): void {
     if (this.#response?.headersSent === false && this.#exchange.decided) {
-      const answer = refusal(this.#exchange, reason, statusForCut(reason));
+      const answer = refusal(this.#exchange, reason);
       this.#exchange.status = answer.status;
       this.#finish(false, reason, reason);
       this.#session.endWith(refusalBytes(answer), reason);
       return;
     }
-    if (!this.#exchange.decided) return this.#refuse(reason, statusForCut(reason));
+    if (!this.#exchange.decided) return this.#refuse(reason);
     this.#finish(false, reason, reason);
     this.#session.socket.destroy();
   }
@@ -545,18 +550,6 @@ export class Forward implements Live {
   #uploadCap(): number {
     const { decision, agent } = this.#exchange;
     return Math.min(decision?.upload ?? Infinity, agent?.limits.uploadPerTunnel ?? Infinity);
-  }
-}
-
-/** Reasons that have no status of their own because they usually cut a tunnel. */
-function statusForCut(reason: Reason): RefusalDetail {
-  switch (reason) {
-    case 'policy_changed':
-      return { status: 403 };
-    case 'idle_timeout':
-      return { status: 504 };
-    default:
-      return {};
   }
 }
 

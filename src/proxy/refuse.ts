@@ -33,6 +33,9 @@ const unidentified: ReadonlySet<Reason> = new Set([
   'credential_revoked',
 ]);
 
+/** Status for reasons that usually cut a tunnel, where nothing has been answered yet. */
+const unanswered: Partial<Record<Reason, number>> = { policy_changed: 403, idle_timeout: 504 };
+
 /**
  * Builds the answer to a refused exchange. The only writer of refusals: nothing of the request is
  * echoed but the parsed target.
@@ -40,7 +43,7 @@ const unidentified: ReadonlySet<Reason> = new Set([
 export function refusal(exchange: Exchange, reason: Reason, detail: RefusalDetail = {}): Refusal {
   if (unidentified.has(reason)) return challenge(exchange);
   const info = reasons[reason];
-  const status = detail.status ?? info.status;
+  const status = detail.status ?? unanswered[reason] ?? info.status;
   const message = detail.message ?? sentence(reason, exchange);
   const identified = exchange.identity !== null;
   const body = JSON.stringify({
@@ -195,6 +198,10 @@ function sentence(reason: Reason, exchange: Exchange): string {
       return `the certificate of ${host} could not be verified`;
     case 'loop':
       return 'the request aims at this proxy itself or has passed it before';
+    case 'policy_changed':
+      return `the policy has just changed, and ${host} is no longer allowed to agent ${agent}`;
+    case 'idle_timeout':
+      return `nothing came from ${host}:${port} for too long`;
     default:
       return reason.replaceAll('_', ' ');
   }
