@@ -113,11 +113,7 @@ export class DataPlane {
       ),
       log: this.log,
       metrics: this.metrics,
-      agents: new AgentLimiter(
-        clock,
-        Math.max(1, share - Math.ceil(share * reservedShare)),
-        options.workers,
-      ),
+      agents: new AgentLimiter(clock, share - Math.floor(share * reservedShare), options.workers),
       live: this.#connections,
       http: new HttpListener(() => services, options.limits.headTimeout),
       limits: options.limits,
