@@ -1,5 +1,5 @@
 import type { Ip } from '../core/ip.ts';
-import type { Reason } from '../core/reasons.ts';
+import { type Reason, reasons } from '../core/reasons.ts';
 import { newId } from '../core/ulid.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { EgressEvent, EgressRecord } from '../observe/egress-log.ts';
@@ -101,16 +101,18 @@ export class Exchange {
    * Writes the last line (`close` of a tunnel, `request` of a request) and gives back the place.
    * Exactly once; later calls do nothing.
    * @param end who ended it: `client`, `origin` or a reason code; undefined for a request.
-   * @param cut the reason if we ended it because it was not, or no longer, allowed.
+   * @param cut the reason if we ended it. Only one of policy, or of what the client did, makes the
+   *   line a block: a tunnel that was idle, or open when the proxy stopped, was allowed all the time.
    */
   finish(event: 'close' | 'request', end: string | undefined, cut: Reason | undefined): void {
     if (this.#finished) return;
     this.#finished = true;
     this.#release();
+    const blocked = cut !== undefined && reasons[cut].fault !== 'proxy';
     const record = this.#record(
       event,
-      cut === undefined ? 'allow' : 'block',
-      cut ?? this.#reported(),
+      blocked ? 'block' : 'allow',
+      blocked ? cut : this.#reported(),
     );
     record.bytesUp = this.bytesUp;
     record.bytesDown = this.bytesDown;
