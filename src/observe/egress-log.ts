@@ -59,6 +59,11 @@ export interface EgressLog {
    * has happened, so it is kept as by `writeLater`.
    */
   write(record: EgressRecord): boolean;
+  /**
+   * Appends one line together with all others of this turn of the event loop, in one write, and
+   * calls `done` with what `write` would have returned. Never calls it at once.
+   */
+  commit(record: EgressRecord, done: (written: boolean) => void): void;
   /** Appends a line that no client waits for; it may ride along with the next `write`, at the latest at the end of this turn of the event loop. */
   writeLater(record: EgressRecord): void;
   /** False while lines cannot be written; tried again at the next write. */

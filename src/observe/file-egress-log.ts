@@ -20,6 +20,11 @@ export interface FileEgressLogOptions {
   readonly observer: EgressLogObserver;
 }
 
+interface Commit {
+  readonly record: EgressRecord;
+  readonly done: (written: boolean) => void;
+}
+
 /** Lines that wait while all is well, in characters: beyond this they are written within the turn. */
 const batchSize = 64 * 1024;
 
@@ -44,6 +49,7 @@ export class FileEgressLog implements EgressLog {
   readonly #formatter: EgressLineFormatter;
   readonly #upkeep: NodeJS.Timeout;
   #seq = 0;
+  #commits: Commit[] = [];
   #waiting: string[] = [];
   #waitingSize = 0;
   #flushPlanned = false;
@@ -88,6 +94,11 @@ export class FileEgressLog implements EgressLog {
     return written;
   }
 
+  commit(record: EgressRecord, done: (written: boolean) => void): void {
+    this.#commits.push({ record, done });
+    if (this.#commits.length === 1) setImmediate(() => this.#commitAll());
+  }
+
   writeLater(record: EgressRecord): void {
     if (this.#closed) return;
     this.#keep(this.#formatter.format(record, this.#clock.now(), ++this.#seq));
@@ -109,6 +120,31 @@ export class FileEgressLog implements EgressLog {
     this.#closed = true;
     clearInterval(this.#upkeep);
     this.#file.close();
+  }
+
+  /** Everything that was committed in this turn, in one write; one by one if that fails. */
+  #commitAll(): void {
+    const commits = this.#commits;
+    this.#commits = [];
+    const together = commits.length > 1 ? this.#writeTogether(commits) : 0;
+    for (const [index, { record, done }] of commits.entries()) {
+      done(index < together || this.write(record));
+    }
+  }
+
+  /** How many of them are in the file: all, or as many as a pipe took before it failed. */
+  #writeTogether(commits: readonly Commit[]): number {
+    if (this.#closed || this.#failing) return 0;
+    const now = this.#clock.now();
+    let lines = '';
+    let seq = this.#seq;
+    for (const { record } of commits) lines += this.#formatter.format(record, now, ++seq);
+    const before = this.#waiting.length;
+    const written = this.#append(lines)
+      ? commits.length
+      : Math.max(0, this.#file.keptLines - before);
+    this.#seq += written;
+    return written;
   }
 
   /** Hands the waiting lines and `line` to the kernel together. True if all are there. */

@@ -26,7 +26,9 @@ function onDrain(this: OwnedSocket): void {
   this[kConnection].sink.onDrain();
 }
 function onClose(this: OwnedSocket): void {
-  this[kConnection].sink.onClose();
+  const connection = this[kConnection];
+  connection.gone?.();
+  connection.sink.onClose();
 }
 // 'close' always follows 'error'; without a listener a reset would end the process.
 function onError(): void {}
@@ -39,12 +41,15 @@ function onError(): void {}
 export class ClientConnection {
   readonly socket: Socket;
   sink: Sink;
+  /** Called once, when the socket is gone. */
+  gone: (() => void) | null;
   #client: string | undefined;
   #source: Ip | null | undefined;
 
-  constructor(socket: Socket, sink: Sink) {
+  constructor(socket: Socket, sink: Sink, gone: (() => void) | null = null) {
     this.socket = socket;
     this.sink = sink;
+    this.gone = gone;
     (socket as OwnedSocket)[kConnection] = this;
     socket.on('error', onError);
     socket.on('data', onData);
@@ -60,6 +65,7 @@ export class ClientConnection {
     socket.off('end', onEnd);
     socket.off('drain', onDrain);
     socket.off('close', onClose);
+    if (this.gone !== null) socket.once('close', this.gone);
     return socket;
   }
 

@@ -40,6 +40,8 @@ export class Exchange {
   dialMs: number | undefined = undefined;
   /** Report mode let this pass: why it would have been cut. */
   reported: Reason | undefined = undefined;
+  /** What the destination did wrong after it was reached: for the last line. */
+  failed: Reason | undefined = undefined;
   /** The agent limiter holds a place for this exchange. */
   #holdsPlace = false;
   /** An `open` or `block` line has been written: there is never a second one. */
@@ -86,6 +88,19 @@ export class Exchange {
     return true;
   }
 
+  /** As `recordOpen`, with the other tunnels that open in this turn; `done` is called in a later one. */
+  commitOpen(done: (written: boolean) => void): void {
+    const record = this.#record('open', 'allow', this.#reported());
+    record.ms = this.#elapsed();
+    this.services.log.commit(record, (written) => {
+      if (written) {
+        this.#decided = true;
+        this.services.metrics.decision(this.agent, 'allow', undefined);
+      }
+      done(written);
+    });
+  }
+
   /** Writes the `block` line; a log that cannot be written does not turn a no into a yes. */
   recordBlock(reason: Reason, status: number | undefined): void {
     if (this.#decided) return;
@@ -112,7 +127,7 @@ export class Exchange {
     const record = this.#record(
       event,
       blocked ? 'block' : 'allow',
-      blocked ? cut : this.#reported(),
+      blocked ? cut : (this.failed ?? this.#reported()),
     );
     record.bytesUp = this.bytesUp;
     record.bytesDown = this.bytesDown;

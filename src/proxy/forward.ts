@@ -20,6 +20,7 @@ import { isOwnPath, needsIdentity, ownPage, selfHost } from './self.ts';
 import type { CutReason, Live, LiveDescription } from './services.ts';
 import { addressText } from './tunnel.ts';
 import { passUpgrade } from './upgrade.ts';
+import { Upload } from './upload.ts';
 
 /** 1xx answers passed on before the final one; an origin that sends more is broken. */
 const maxInformational = 16;
@@ -297,9 +298,9 @@ export class Forward implements Live {
         path: this.#path,
         method: (request.method ?? 'GET') as Dispatcher.HttpMethod,
         headers,
-        body: hasBody ? request : null,
+        body: hasBody ? new Upload(request, (bytes) => this.#countUpload(bytes)) : null,
       },
-      this.#handler(hasBody),
+      this.#handler(),
     );
     if (!hasBody) request.resume();
   }
@@ -332,12 +333,11 @@ export class Forward implements Live {
     else this.#finish(false, end, undefined);
   }
 
-  #handler(hasBody: boolean): Dispatcher.DispatchHandler {
+  #handler(): Dispatcher.DispatchHandler {
     return {
       onRequestStart: (controller) => {
         this.#controller = controller;
         if (this.#over) controller.abort(new Error('the client is gone'));
-        else if (hasBody) this.#countUpload();
       },
       onResponseStart: (controller, status, _headers, message) =>
         this.#onResponse(controller, status, message ?? ''),
@@ -347,46 +347,40 @@ export class Forward implements Live {
     };
   }
 
-  #countUpload(): void {
-    const cap = this.#uploadCap();
-    this.#request.on('data', (chunk: Buffer) => {
-      this.#exchange.bytesUp += chunk.length;
-      this.#moved();
-      if (this.#exchange.bytesUp > cap) this.#exceed();
-    });
-  }
-
-  #exceed(): void {
-    if (this.#over) return;
-    this.#controller?.abort(new Error('upload limit'));
-    this.#endCut('upload_limit');
+  #countUpload(bytes: number): void {
+    this.#exchange.bytesUp += bytes;
+    this.#moved();
+    if (this.#exchange.bytesUp > this.#uploadCap()) this.#stop('upload_limit');
   }
 
   #onResponse(controller: Dispatcher.DispatchController, status: number, message: string): void {
     if (this.#over) return;
     this.#moved();
     const raw = rawList(controller.rawHeaders);
-    if (status < 200) return this.#onInformational(status, raw);
-    const headers = responseHeaders(raw, '1.1');
+    if (status < 200) return this.#onInformational(status, message, raw);
+    const { httpVersion, method } = this.#request;
+    const headers = responseHeaders(raw, status, httpVersion === '1.1' && hasBody(method, status));
     if (headers === null || status > 599 || status === 407) {
+      this.#fail('connect_failed', undefined);
       controller.abort(new Error('unusable response'));
-      return this.#fail('connect_failed', undefined);
+      return;
     }
     this.#exchange.status = status;
     const response = this.#response as ServerResponse;
     // RFC 9112 §9.3: no persistent connection with an HTTP/1.0 client.
-    if (this.#request.httpVersion === '1.0') response.shouldKeepAlive = false;
+    if (httpVersion === '1.0') response.shouldKeepAlive = false;
     response.on('drain', () => controller.resume());
-    response.writeHead(status, message.replace(/[^\t\x20-\x7e\x80-\xff]/g, ''), headers);
-    response.flushHeaders();
+    response.writeHead(status, phrase(message), headers);
+    // Not flushHeaders(), which would write the head as UTF-8 and change obs-text.
+    if (hasBody(method, status)) response.write(nothing);
   }
 
-  #onInformational(status: number, raw: readonly string[]): void {
+  #onInformational(status: number, message: string, raw: readonly string[]): void {
     this.#informational++;
     if (this.#request.httpVersion !== '1.1' || this.#informational > maxInformational) return;
-    if (status === 100 || status === 101 || status < 100) return;
-    const headers = responseHeaders(raw, '1.1') ?? [];
-    let text = `HTTP/1.1 ${status} Informational\r\n`;
+    if (status <= 101) return;
+    const headers = responseHeaders(raw, status, false) ?? [];
+    let text = `HTTP/1.1 ${status} ${phrase(message)}\r\n`;
     for (let at = 0; at + 1 < headers.length; at += 2) {
       text += `${headers[at]}: ${headers[at + 1]}\r\n`;
     }
@@ -403,6 +397,7 @@ export class Forward implements Live {
 
   #onEnd(controller: Dispatcher.DispatchController): void {
     if (this.#over) return;
+    if (this.#origin?.broken === true) return this.#onFailure(new Error('reset by the origin'));
     const trailers = trailerPairs(rawList(controller.rawTrailers));
     const response = this.#response as ServerResponse;
     if (trailers.length > 0) response.addTrailers(trailers);
@@ -425,6 +420,7 @@ export class Forward implements Live {
     }
     if (this.#response?.headersSent === true) {
       // A cut-off body must not look complete (RFC 9112 §8).
+      this.#exchange.failed = 'connect_failed';
       this.#finish(false, 'origin', undefined);
       this.#session.socket.resetAndDestroy();
       return;
@@ -435,10 +431,29 @@ export class Forward implements Live {
   /** The client went away. */
   clientGone(): void {
     if (this.#over) return;
-    this.#dial?.cancel();
-    this.#controller?.abort(new Error('the client is gone'));
     if (this.#exchange.decision?.verdict === 'allow') this.#exchange.recordOpen();
     this.#finish(false, 'client', undefined);
+    this.#release('the client is gone');
+  }
+
+  /** The client's connection can take more; for one whose socket node:http has let go of. */
+  onDrain(): void {
+    this.#response?.emit('drain');
+  }
+
+  /** The client has something of an answer, or may get one on a connection that is no longer HTTP. */
+  get answering(): boolean {
+    return this.#response?.headersSent !== false;
+  }
+
+  /** The whole request is here, its body too. */
+  get received(): boolean {
+    return this.#request.complete;
+  }
+
+  /** What the client sent for a body is none: 400 if nothing was answered yet. */
+  broken(): void {
+    this.#stop('bad_request');
   }
 
   tick(mono: number, now: number): void {
@@ -468,10 +483,19 @@ export class Forward implements Live {
   }
 
   cut(reason: CutReason): void {
+    this.#stop(reason);
+  }
+
+  /** First the last word to the client, then the origin: undici reports an abort at once, as a failure. */
+  #stop(reason: Reason): void {
     if (this.#over) return;
-    this.#dial?.cancel();
-    this.#controller?.abort(new Error(reason));
     this.#endCut(reason);
+    this.#release(reason);
+  }
+
+  #release(why: string): void {
+    this.#dial?.cancel();
+    this.#controller?.abort(new Error(why));
   }
 
   /** Ends a request that is not allowed to go on: with a refusal if nothing was answered yet. */
@@ -517,6 +541,7 @@ export class Forward implements Live {
       rcode === undefined ? {} : rcode === 'TIMEOUT' ? { rcode, status: 504 } : { rcode };
     const answer = refusal(this.#exchange, reason, detail);
     this.#exchange.status = answer.status;
+    this.#exchange.failed = reason;
     if (!this.#exchange.recordOpen(reason)) return this.#refuse('log_unavailable');
     this.#finish(false, undefined, undefined);
     this.#session.endWith(refusalBytes(answer), reason);
@@ -562,6 +587,18 @@ function decremented(value: string | undefined, method: string | undefined): str
   if (value === undefined || (method !== 'OPTIONS' && method !== 'TRACE')) return undefined;
   return /^[0-9]{1,6}$/.test(value) ? String(Math.max(0, Number(value) - 1)) : undefined;
 }
+
+/** RFC 9112 §6.3: these answers end with their head, whatever it says. */
+function hasBody(method: string | undefined, status: number): boolean {
+  return method !== 'HEAD' && status !== 204 && status !== 304;
+}
+
+/** RFC 9112 §4: what a reason phrase may hold. */
+function phrase(message: string): string {
+  return message.replace(/[^\t\x20-\x7e\x80-\xff]/g, '');
+}
+
+const nothing = Buffer.alloc(0);
 
 /** undici's raw list, as Latin-1 strings. */
 function rawList(raw: Dispatcher.DispatchController['rawHeaders']): string[] {

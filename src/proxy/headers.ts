@@ -194,17 +194,16 @@ export function requestHeaders(
   options: ForwardOptions,
 ): string[] {
   const out = ['Host', options.host];
-  let via = `${options.version} ${viaName}`;
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] as string;
     const value = raw[at + 1] as string;
     const lower = name.toLowerCase();
-    if (lower === 'via') via = `${value}, ${via}`;
-    else if (lower === 'max-forwards' && options.maxForwards !== undefined) {
+    if (lower === 'max-forwards' && options.maxForwards !== undefined) {
       out.push(name, options.maxForwards);
     } else if (!isDropped(lower, facts, options)) out.push(name, value);
   }
-  out.push('Via', via);
+  // Behind those of earlier hops, which keep their order (RFC 9110 §7.6.3).
+  out.push('Via', `${options.version} ${viaName}`);
   return out;
 }
 
@@ -215,28 +214,42 @@ function isDropped(name: string, facts: RequestFacts, options: ForwardOptions): 
   return isDisguised(name);
 }
 
+/** Most header lines of a response; browsers and node:http stop near this too. */
+const maxResponseLines = 1_000;
+
 /**
  * The header list for the client, or null if the response cannot be passed on safely.
  * @param raw what the origin sent.
+ * @param status decides whether there may be a length: RFC 9110 §8.6 has none on 1xx and 204.
+ * @param trailers the client gets the body in chunks, so trailers can follow it.
  */
-export function responseHeaders(raw: RawHeaders, version: string): string[] | null {
+export function responseHeaders(
+  raw: RawHeaders,
+  status: number,
+  trailers: boolean,
+): string[] | null {
+  if (raw.length > maxResponseLines * 2) return null;
   const nominated = new Set<string>();
   let lengths = 0;
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = (raw[at] as string).toLowerCase();
-    if (name === 'connection') {
-      for (const token of tokens(raw[at + 1]) ?? []) nominated.add(token);
-    }
+    const value = raw[at + 1] as string;
+    if (name === 'connection') for (const token of tokens(value) ?? []) nominated.add(token);
     if (name === 'content-length') lengths++;
+    // Any other coding would reach the client without the header that names it.
+    if (name === 'transfer-encoding' && value.toLowerCase() !== 'chunked') return null;
   }
   if (lengths > 1) return null;
+  const bare = status < 200 || status === 204;
   const out: string[] = [];
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const lower = (raw[at] as string).toLowerCase();
     if (hopByHop.has(lower) || (nominated.has(lower) && !neverNominated.has(lower))) continue;
+    if (lower === 'content-length' && bare) continue;
+    if (lower === 'trailer' && (!trailers || lengths > 0)) continue;
     out.push(raw[at] as string, raw[at + 1] as string);
   }
-  out.push('Via', `${version} ${viaName}`);
+  out.push('Via', `1.1 ${viaName}`);
   return out;
 }
 

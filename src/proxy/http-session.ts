@@ -19,6 +19,11 @@ interface Queued {
 /** Requests that one client may send ahead of their answers before we stop reading. */
 const maxQueued = 2;
 
+/** How long a client that has sent its FIN is waited for until its answer begins, milliseconds. */
+const halfClosedFor = 1_000;
+
+type HttpError = NodeJS.ErrnoException & { rawPacket?: Buffer };
+
 /**
  * One client connection that speaks HTTP/1: at the listener (absolute-form), or inside a tunnel to
  * an `http` entry. Requests are served strictly one after the other, each identified and decided
@@ -33,6 +38,12 @@ export class HttpSession implements Live {
   readonly #origins = new Map<string, OriginClient>();
   readonly #queue: Queued[] = [];
   #current: Forward | null = null;
+  /** What comes behind the queue and is no plain request. */
+  #after: (() => void) | null = null;
+  /** A whole request head has come. */
+  #begun = false;
+  /** When the client sent its FIN, monotonic milliseconds. */
+  #endedAt = Infinity;
   /** A refusal was sent, or the connection was handed on: nothing more is read from it. */
   #closing = false;
 
@@ -44,10 +55,14 @@ export class HttpSession implements Live {
     this.client = clientText(this.source, socket);
     services.live.add(this);
     socket.once('close', () => this.#gone());
+    socket.once('end', () => {
+      this.#endedAt = services.clock.monotonic();
+    });
   }
 
   onRequest(request: IncomingMessage, response: ServerResponse): void {
     if (this.#closing) return;
+    this.#begun = true;
     if (this.#current !== null) {
       this.#queue.push({ request, response });
       if (this.#queue.length >= maxQueued) this.socket.pause();
@@ -57,41 +72,59 @@ export class HttpSession implements Live {
   }
 
   onUpgrade(request: IncomingMessage, head: Buffer): void {
+    this.#begun = true;
+    this.whenAnswered(() => {
+      this.#current = new Forward(this, request, null, head);
+      this.#current.start();
+    });
+  }
+
+  /**
+   * Runs `next` once all requests before it are answered; never if the connection ends with one of
+   * them. What came early must not be answered first, or mix with an open answer (attack family E).
+   */
+  whenAnswered(next: () => void): void {
     if (this.#closing) return;
-    if (this.#current !== null) {
-      // What comes behind an unanswered request is not a request of its own yet (attack family E).
-      this.#closing = true;
+    if (this.#current === null) return next();
+    this.#after = next;
+    // node:http lets go of a socket at CONNECT and Upgrade, but the open answer still needs it.
+    this.socket.on('drain', () => this.#current?.onDrain());
+  }
+
+  /** Lets go of the socket for a CONNECT. */
+  handOver(): void {
+    this.#closing = true;
+    this.services.live.delete(this);
+    this.socket.setTimeout(0);
+  }
+
+  /** node:http could not read what the client sent: the body of a request, or the next head. */
+  onBroken(error: HttpError): void {
+    if (this.#closing || this.socket.destroyed) return;
+    if (error.code === 'ECONNRESET' || error.code === 'EPIPE') {
       this.socket.destroy();
       return;
     }
-    const forward = new Forward(this, request, null, head);
-    this.#current = forward;
-    forward.start();
+    discard(this.socket);
+    if (this.#queue.at(-1)?.request.complete === false) this.#queue.pop();
+    else if (this.#current?.received === false) {
+      if (isHalf(error)) this.socket.destroy();
+      else this.#current.broken();
+      return;
+    }
+    this.whenAnswered(() => this.#endBroken(error));
   }
 
-  /** Lets go of the socket for a CONNECT; false if an answer is still owed on it. */
-  handOver(): boolean {
-    if (this.#closing || this.#current !== null || this.#queue.length > 0) return false;
-    this.#closing = true;
-    this.services.live.delete(this);
-    return true;
-  }
-
-  /** node:http could not read what the client sent. */
-  onBroken(error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void {
-    if (this.#closing || this.socket.destroyed) return;
-    if (this.tunnel !== null && this.#current === null) {
+  #endBroken(error: HttpError): void {
+    if (this.tunnel !== null) {
       this.#closing = true;
       this.tunnel.cutHttp('bad_request');
       return;
     }
-    if (this.#current !== null || error.code === 'ECONNRESET' || error.code === 'EPIPE') {
-      this.socket.destroy();
-      return;
-    }
     const exchange = new Exchange(this.services, this.client, this.source);
-    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    if (isHalf(error)) {
       // A head that never came whole gets no answer; a connection that sent nothing no line either.
+      this.#closing = true;
       if (this.socket.bytesRead > 0) exchange.recordBlock('bad_request', undefined);
       this.socket.destroy();
       return;
@@ -113,7 +146,9 @@ export class HttpSession implements Live {
     this.#closing = true;
     this.#queue.length = 0;
     this.#current = null;
+    this.#after = null;
     this.tunnel?.endAfterRefusal(reason);
+    discard(this.socket);
     endGracefully(this.socket, bytes);
   }
 
@@ -133,6 +168,7 @@ export class HttpSession implements Live {
   linger(): void {
     this.#closing = true;
     this.#current = null;
+    discard(this.socket);
     endGracefully(this.socket, '');
   }
 
@@ -143,11 +179,21 @@ export class HttpSession implements Live {
     if (this.#closing) return;
     const next = this.#queue.shift();
     if (this.socket.isPaused() && this.#queue.length < maxQueued) this.socket.resume();
-    if (next !== undefined) this.#serve(next.request, next.response);
+    if (next !== undefined) return this.#serve(next.request, next.response);
+    const after = this.#after;
+    this.#after = null;
+    after?.();
   }
 
   tick(mono: number, now: number): void {
-    this.#current?.tick(mono, now);
+    const current = this.#current;
+    if (current === null) return;
+    if (mono - this.#endedAt >= halfClosedFor && !current.answering) {
+      // A FIN says either "I have said all" or "I am gone", and nothing but an answer tells which.
+      this.socket.destroy();
+      return;
+    }
+    current.tick(mono, now);
   }
 
   rejudge(policy: Policy, now: number): void {
@@ -173,14 +219,30 @@ export class HttpSession implements Live {
   }
 
   #gone(): void {
+    if (!this.#begun && !this.#closing && this.tunnel === null && this.socket.bytesRead > 0) {
+      const exchange = new Exchange(this.services, this.client, this.source);
+      exchange.recordBlock('bad_request', undefined);
+    }
     this.#closing = true;
     this.services.live.delete(this);
     this.#current?.clientGone();
     this.#current = null;
     this.#queue.length = 0;
+    this.#after = null;
     for (const origin of this.#origins.values()) origin.destroy();
     this.#origins.clear();
   }
+}
+
+/** The client stopped, for good or for too long, before a message was whole. */
+function isHalf(error: HttpError): boolean {
+  return error.code === 'ERR_HTTP_REQUEST_TIMEOUT' || error.code === 'HPE_INVALID_EOF_STATE';
+}
+
+/** Takes the socket from the parser: what still arrives is thrown away unread. */
+function discard(socket: Socket): void {
+  socket.removeAllListeners('data');
+  socket.on('data', () => {});
 }
 
 function brokenMessage(code: string | undefined): string {

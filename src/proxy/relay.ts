@@ -14,6 +14,18 @@ export interface RelayOptions {
   done(end: 'client' | 'origin' | Reason, cut: Reason | undefined): void;
 }
 
+/** Silence before the kernel probes the other end, milliseconds. */
+const keepAliveDelay = 60_000;
+
+/**
+ * Nagle's algorithm off. Only from the second piece in a direction on, because it delays none before:
+ * a short exchange is spared the system call.
+ */
+function noDelay(socket: Duplex): true {
+  (socket as Socket).setNoDelay(true);
+  return true;
+}
+
 const kRelay = Symbol('relay');
 type OwnedDuplex = Duplex & { [kRelay]: Relay };
 
@@ -50,6 +62,8 @@ export class Relay implements Sink {
   #upstreamEnded = false;
   #firstToEnd: 'client' | 'origin' | null = null;
   #over = false;
+  #upNoDelay = false;
+  #downNoDelay = false;
   /** Bytes moved since the last look; spares reading the clock for every chunk. */
   #moved = true;
   #movedAt = 0;
@@ -92,6 +106,12 @@ export class Relay implements Sink {
     this.#over = true;
   }
 
+  /** Has the kernel find out whether both ends are still there, for tunnels that live longer. */
+  keepAlive(): void {
+    this.#socket.setKeepAlive(true, keepAliveDelay);
+    (this.#upstream as Socket).setKeepAlive(true, keepAliveDelay);
+  }
+
   /** True if nothing has moved for `limit` milliseconds. Called every sweep. */
   idleFor(mono: number, limit: number): boolean {
     if (this.#moved) {
@@ -130,6 +150,7 @@ export class Relay implements Sink {
       return;
     }
     if (!this.#upstream.write(chunk)) this.#socket.pause();
+    if (!this.#upNoDelay && this.bytesUp > chunk.length) this.#upNoDelay = noDelay(this.#upstream);
   }
 
   onUpstreamData(chunk: Buffer): void {
@@ -141,13 +162,15 @@ export class Relay implements Sink {
       this.#endWatch();
     }
     if (!this.#socket.write(chunk)) this.#upstream.pause();
+    if (!this.#downNoDelay && this.bytesDown > chunk.length)
+      this.#downNoDelay = noDelay(this.#socket);
   }
 
   onEnd(): void {
     this.#firstToEnd ??= 'client';
     this.#clientEnded = true;
     this.#moved = true;
-    if (!this.#upstream.writableEnded) this.#upstream.end();
+    if (!this.#upstreamEnded || this.#upstream.writableLength > 0) this.#upstream.end();
     this.#finishIfBothEnded();
   }
 
@@ -155,7 +178,8 @@ export class Relay implements Sink {
     this.#firstToEnd ??= 'origin';
     this.#upstreamEnded = true;
     this.#moved = true;
-    if (!this.#socket.writableEnded) this.#socket.end();
+    // If the client has ended too, closing says all that a FIN of our own would.
+    if (!this.#clientEnded || this.#socket.writableLength > 0) this.#socket.end();
     this.#finishIfBothEnded();
   }
 

@@ -24,8 +24,11 @@ const established = 'HTTP/1.1 200 Connection established\r\n\r\n';
 /** Bytes a client may send before its tunnel is open; more waits in the kernel. */
 const maxEarlyBytes = 65_536;
 
-/** opening: parse … dial · gate: holding the first bytes · relay · http: node:http serves it · over. */
-type Phase = 'opening' | 'gate' | 'relay' | 'http' | 'over';
+/** Age at which a tunnel is worth the kernel's keep-alive probes, milliseconds. */
+const keepAliveAfter = 30_000;
+
+/** opening: parse … dial · recording: the open line · gate: holding the first bytes · relay · http: node:http serves it · over. */
+type Phase = 'opening' | 'recording' | 'gate' | 'relay' | 'http' | 'over';
 
 /**
  * The life of one CONNECT, top to bottom in the order of contract §4. It owns both sockets from
@@ -49,6 +52,11 @@ export class Tunnel implements Sink, Live {
   #refused: Reason | null = null;
   /** The client showed a ClientHello for the target. */
   #tls = false;
+  #keptAlive = false;
+  /** The tunnel counts as open. */
+  #opened = false;
+  /** What ended the tunnel while its open line was on its way to the log. */
+  #ending: { readonly end: string; readonly cut: Reason | undefined } | null = null;
 
   constructor(services: Services, client: ClientConnection) {
     this.#services = services;
@@ -115,14 +123,23 @@ export class Tunnel implements Sink, Live {
     this.#address = address;
     if (address !== null) exchange.address = addressText(address, exchange.port ?? 0);
     exchange.status = 200;
-    if (!exchange.recordOpen()) {
-      exchange.status = undefined;
-      upstream.destroy();
+    this.#phase = 'recording';
+    exchange.commitOpen((written) => this.#recorded(written));
+  }
+
+  #recorded(written: boolean): void {
+    const { exchange } = this;
+    exchange.status = undefined;
+    this.#phase = 'opening';
+    if (!written) {
+      this.#upstream?.destroy();
       return this.#refuse('log_unavailable');
     }
-    exchange.status = undefined;
-    this.#client.socket.write(established, 'latin1');
     this.#services.metrics.tunnelOpened();
+    this.#opened = true;
+    const ending = this.#ending;
+    if (ending !== null) return this.#over(ending.end, ending.cut);
+    this.#client.socket.write(established, 'latin1');
     this.#enter(exchange.decision?.schemes ?? 0);
   }
 
@@ -252,6 +269,14 @@ export class Tunnel implements Sink, Live {
     if (identity !== null && now >= identity.expiresAt) return this.cut('credential_expired');
     if (decision !== null && now >= decision.until) this.rejudge(this.#services.policy(), now);
     if (this.#phase === 'gate' && mono >= this.#gateUntil) return this.#violation('hello_timeout');
+    if (
+      !this.#keptAlive &&
+      this.#relay !== null &&
+      mono - this.exchange.startedAt > keepAliveAfter
+    ) {
+      this.#keptAlive = true;
+      this.#relay.keepAlive();
+    }
     if (this.#relay?.idleFor(mono, this.#services.limits.idleTimeout) === true) {
       this.cut('idle_timeout');
     }
@@ -268,8 +293,8 @@ export class Tunnel implements Sink, Live {
   /** What flows already must still be among the schemes that the entry admits. */
   #stillAdmitted(decision: Decision): boolean {
     if (this.exchange.agent?.mode === 'report' || (decision.schemes & TCP) !== 0) return true;
-    if (this.#phase === 'opening' || this.#phase === 'gate') return true;
     if (this.#phase === 'http') return (decision.schemes & HTTP) !== 0;
+    if (this.#phase !== 'relay') return true;
     return this.#tls && (decision.schemes & HTTPS) !== 0;
   }
 
@@ -334,7 +359,10 @@ export class Tunnel implements Sink, Live {
   /** The one way out after the 200: both sockets go, the close line is written. */
   #over(end: string, cut: Reason | undefined): void {
     if (this.#phase === 'over') return;
-    const counted = this.#phase !== 'opening' && this.exchange.decided;
+    if (this.#phase === 'recording') {
+      this.#ending ??= { end, cut };
+      return;
+    }
     this.#phase = 'over';
     this.#early = [];
     this.#services.live.delete(this);
@@ -346,7 +374,7 @@ export class Tunnel implements Sink, Live {
     }
     if (this.exchange.decided) {
       this.exchange.finish('close', end, cut ?? undefined);
-      if (counted) this.#services.metrics.tunnelClosed();
+      if (this.#opened) this.#services.metrics.tunnelClosed();
     } else {
       this.exchange.abandon();
     }

@@ -20,6 +20,11 @@ export class Front {
   #open = 0;
   /** Heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
   readonly #waiting = new Set<HeadReader>();
+  /** One function for every connection: what is gone is only counted. */
+  readonly #gone = (): void => {
+    this.#open--;
+    this.#services.metrics.connectionClosed();
+  };
 
   /** @param cap most client connections at once. */
   constructor(services: Services, cap: number) {
@@ -33,7 +38,8 @@ export class Front {
    */
   async listen(host: string, port: number, reusePort: boolean): Promise<AddressInfo> {
     const server = createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
+      // noDelay and keepAlive follow when the traffic asks for them: each is a system call.
+      { allowHalfOpen: true },
       (socket) => this.accept(socket),
     );
     await new Promise<void>((resolve, reject) => {
@@ -68,11 +74,7 @@ export class Front {
     }
     this.#open++;
     metrics.connectionOpened();
-    socket.once('close', () => {
-      this.#open--;
-      metrics.connectionClosed();
-    });
-    new HeadReader(this.#services, socket, this.#waiting);
+    new HeadReader(this.#services, socket, this.#waiting, this.#gone);
   }
 
   /** Ends the connection that has kept us waiting longest for its first request. */
@@ -107,15 +109,15 @@ class HeadReader implements Sink, Live {
   readonly #services: Services;
   readonly #client: ClientConnection;
   readonly #waiting: Set<HeadReader>;
-  readonly #until: number;
+  /** Set at the first sweep, whose clock it uses. */
+  #until = 0;
   #held: Buffer | null = null;
   #over = false;
 
-  constructor(services: Services, socket: Socket, waiting: Set<HeadReader>) {
+  constructor(services: Services, socket: Socket, waiting: Set<HeadReader>, gone: () => void) {
     this.#services = services;
     this.#waiting = waiting;
-    this.#until = services.clock.monotonic() + services.limits.headTimeout;
-    this.#client = new ClientConnection(socket, this);
+    this.#client = new ClientConnection(socket, this, gone);
     waiting.add(this);
     services.live.add(this);
   }
@@ -149,7 +151,8 @@ class HeadReader implements Sink, Live {
   }
 
   tick(mono: number): void {
-    if (mono >= this.#until) this.giveUp();
+    if (this.#until === 0) this.#until = mono + this.#services.limits.headTimeout;
+    else if (mono >= this.#until) this.giveUp();
   }
 
   rejudge(): void {}

@@ -33,10 +33,13 @@ export class HttpListener implements HttpFront {
       // Checked by our own rules, so that the client gets our answer.
       requireHostHeader: false,
       insecureHTTPParser: false,
-      noDelay: true,
+      // RFC 9110 §7.8: Upgrade from an HTTP/1.0 client is ignored.
+      shouldUpgradeCallback: (request) => request.httpVersion === '1.1',
     });
     // One more than we accept, so that too many is seen and refused instead of cut short.
     this.#server.maxHeadersCount = maxHeaderLines + 1;
+    // The session tells a client that will say no more from one that is gone.
+    Object.assign(this.#server, { httpAllowHalfOpen: true });
     this.#server.on('request', (request, response) =>
       this.#session(request.socket)?.onRequest(request, response),
     );
@@ -61,6 +64,7 @@ export class HttpListener implements HttpFront {
   }
 
   serve(socket: Socket, first: Buffer, tunnel: Tunnel | null): void {
+    socket.setNoDelay(true);
     this.#sessions.set(socket, new HttpSession(this.#services(), socket, tunnel));
     if (first.length > 0) socket.unshift(first);
     this.#server.emit('connection', socket);
@@ -75,22 +79,25 @@ export class HttpListener implements HttpFront {
   #onConnect(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const session = this.#session(socket);
     socket.on('error', () => {});
-    if (session === undefined || session.tunnel !== null || !session.handOver()) {
-      // Inside a tunnel there is no second one; ahead of an open answer it would mix with it.
-      if (session?.tunnel !== null) session?.tunnel.cutHttp('bad_request');
+    if (session === undefined || session.tunnel !== null) {
+      // Inside a tunnel there is no second one.
+      session?.tunnel?.cutHttp('bad_request');
       socket.destroy();
       return;
     }
-    const client = new ClientConnection(socket as Socket, deadSink);
-    const tunnel = new Tunnel(this.#services(), client);
-    socket.resume();
-    tunnel.start(
-      collectConnectFields(
-        request.url ?? '',
-        request.httpVersion === '1.0' ? '1.0' : '1.1',
-        request.rawHeaders,
-      ),
-      head,
-    );
+    session.whenAnswered(() => {
+      session.handOver();
+      const client = new ClientConnection(socket as Socket, deadSink);
+      const tunnel = new Tunnel(this.#services(), client);
+      socket.resume();
+      tunnel.start(
+        collectConnectFields(
+          request.url ?? '',
+          request.httpVersion === '1.0' ? '1.0' : '1.1',
+          request.rawHeaders,
+        ),
+        head,
+      );
+    });
   }
 }

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { Client } from 'undici';
 import type { Ip } from '../core/ip.ts';
+import { InterimFilter } from './interim.ts';
 
 /** undici asked for a connection when none had been vetted for it: the request was not sent. */
 export class NoConnectionError extends Error {
@@ -28,6 +29,7 @@ export class OriginClient {
   #next: Duplex | null = null;
   #socket: Duplex | null = null;
   #peer: Peer | null = null;
+  #filter: InterimFilter | null = null;
 
   constructor() {
     this.#client = new Client(placeholder, {
@@ -35,6 +37,10 @@ export class OriginClient {
         const socket = this.#next;
         this.#next = null;
         this.#socket = socket;
+        if (socket !== null) {
+          this.#filter = new InterimFilter(socket);
+          this.#filter.expect();
+        }
         // Later, because undici loses a request whose connection is there before it has asked.
         queueMicrotask(() => {
           if (socket === null) done(new NoConnectionError('no vetted connection is at hand'), null);
@@ -51,6 +57,7 @@ export class OriginClient {
       allowH2: false,
     });
     this.#client.on('disconnect', () => {
+      this.#filter = null;
       this.#socket = null;
     });
   }
@@ -64,6 +71,14 @@ export class OriginClient {
   /** Where the supplied, still unused connection leads; null if there is none. */
   get supplied(): Peer | null {
     return this.#next !== null && isUsable(this.#next) ? this.#peer : null;
+  }
+
+  /**
+   * The connection in use has ended by an error. undici passes a reset off as the end of a body
+   * that has no other end.
+   */
+  get broken(): boolean {
+    return this.#socket?.errored != null;
   }
 
   /** Gives the connection that the next request will use. */
@@ -81,6 +96,7 @@ export class OriginClient {
   }
 
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#filter?.expect();
     this.#client.dispatch(options, handler);
   }
 

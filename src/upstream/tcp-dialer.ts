@@ -3,7 +3,6 @@ import { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Ip } from '../core/ip.ts';
-import { parseIp } from '../core/ip.ts';
 import { DeadlineSweep } from './deadline-sweep.ts';
 import type { DialCallback, Dialer, DialHandle } from './dialer.ts';
 import { DialError, failLater } from './dialer.ts';
@@ -17,13 +16,11 @@ export interface TcpDialerOptions {
   readonly clock?: Clock;
 }
 
-/** `noDelay` and the rest are constructor options of every client socket; Node's types name few. */
-const socketOptions: SocketConstructorOpts & Record<string, unknown> = {
-  allowHalfOpen: true,
-  noDelay: true,
-  keepAlive: true,
-  keepAliveInitialDelay: 60_000,
-};
+/**
+ * Neither noDelay nor keepAlive: each costs a system call, and most tunnels end before either
+ * matters. Who holds the socket sets them once its traffic asks for them.
+ */
+const socketOptions: SocketConstructorOpts = { allowHalfOpen: true };
 
 /** System error → reason. Anything else is `connect_failed`. */
 const reasonOfCode: ReadonlyMap<string, DialError['reason']> = new Map([
@@ -65,6 +62,9 @@ export class TcpDialer implements Dialer {
     // node:net would dial "0x1bb" and 443.5 or throw, each in its own way.
     if (!Number.isInteger(port) || port < 1 || port > 65535) {
       return failLater(new DialError('connect_failed', 'the port is not one of 1 to 65535'), done);
+    }
+    if (addresses.some(isUnspecified)) {
+      return failLater(new DialError('connect_failed', 'there is no host at that address'), done);
     }
     const dial = new TcpDial(this, interleave(addresses), port, done);
     dial.start();
@@ -122,10 +122,6 @@ class TcpDial implements DialHandle {
   }
 
   connected(socket: AttemptSocket): void {
-    if (!isConnectedTo(socket, socket.ip)) {
-      socket.destroy(new Error('the peer is not the address that was dialled'));
-      return;
-    }
     socket.dial = null;
     socket.removeListener('connect', onConnect);
     socket.removeListener('error', onError);
@@ -201,11 +197,9 @@ function onError(this: AttemptSocket, error: NodeJS.ErrnoException): void {
   this.dial?.failed(this, error);
 }
 
-/** The last word before bytes flow: the kernel's own view of who is at the other end. */
-function isConnectedTo(socket: Socket, ip: Ip): boolean {
-  const peer = socket.remoteAddress;
-  if (peer === ip.text) return true;
-  return peer !== undefined && parseIp(peer)?.text === ip.text;
+/** 0.0.0.0 and ::, which the kernel takes for this host: the only addresses it connects elsewhere. */
+function isUnspecified(ip: Ip): boolean {
+  return ip.words.every((word) => word === 0);
 }
 
 /** An `Ip` needs no look-up, so whatever asks for one is a defect. */
