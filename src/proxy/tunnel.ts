@@ -155,7 +155,7 @@ export class Tunnel implements Sink, Live {
       this.#atGate(chunk);
       if (this.#phase !== 'gate') return;
     }
-    if (this.#clientEnded) this.#violation('not_tls');
+    if (this.#clientEnded) this.#endedAtGate();
   }
 
   /** The first bytes are held until they are known to be a ClientHello for the target. */
@@ -168,6 +168,12 @@ export class Tunnel implements Sink, Live {
     if (verdict !== 'ok') return this.#violation(verdict);
     this.#tls = true;
     this.#beginRelay(this.#takeEarly(), gate.length);
+  }
+
+  /** FIN before a whole hello: who sent nothing has only gone away, anything else is no TLS. */
+  #endedAtGate(): void {
+    if (this.#early.length === 0) this.#over('client', undefined);
+    else this.#violation('not_tls');
   }
 
   /** A tunnel whose first bytes are not what its entry admits: cut, or only reported. */
@@ -250,7 +256,7 @@ export class Tunnel implements Sink, Live {
 
   onEnd(): void {
     this.#clientEnded = true;
-    if (this.#phase === 'gate') this.#violation('not_tls');
+    if (this.#phase === 'gate') this.#endedAtGate();
   }
 
   onDrain(): void {}
