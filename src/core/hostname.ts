@@ -12,10 +12,10 @@ const MAX_LABEL_BYTES = 63;
  * everything that is not a name: bytes outside `[A-Za-z0-9._-]`, labels that are empty, longer than
  * 63 bytes or begin or end with a hyphen, more than 253 bytes, a last label that is a number (the
  * WHATWG URL standard's "ends in a number": resolvers and URL parsers read such names as IPv4
- * addresses, each in its own way), and A-labels that no U-label can have.
+ * addresses, each in its own way).
  *
- * A canonical name comes back as the same string, without an allocation. A-labels are never
- * decoded, as runtimes disagree on which of them are valid.
+ * A canonical name comes back as the same string, without an allocation. A-labels are bytes like
+ * any other: never decoded, because runtimes disagree on which of them are valid.
  */
 export function canonicalHostname(text: string): string | null {
   const length = text.length;
@@ -58,27 +58,7 @@ function isCanonicalByte(code: number): boolean {
 function isLabel(text: string, start: number, end: number): boolean {
   const length = end - start;
   if (length < 1 || length > MAX_LABEL_BYTES) return false;
-  if (text.charCodeAt(start) === HYPHEN || text.charCodeAt(end - 1) === HYPHEN) return false;
-  return !hasAcePrefix(text, start, end) || isPossibleALabel(text, start, end);
-}
-
-/** RFC 5890 §2.3.2.5: `xn--` in either case. */
-function hasAcePrefix(text: string, start: number, end: number): boolean {
-  return (
-    end - start >= 4 &&
-    text.charCodeAt(start + 2) === HYPHEN &&
-    text.charCodeAt(start + 3) === HYPHEN &&
-    (text.charCodeAt(start) | 0x20) === 0x78 &&
-    (text.charCodeAt(start + 1) | 0x20) === 0x6e
-  );
-}
-
-/**
- * The Punycode part of an A-label, behind its last hyphen, has at least two characters: one alone
- * can only stand for U+0080 (RFC 3492 §6.2 with its initial bias), which no U-label may contain.
- */
-function isPossibleALabel(text: string, start: number, end: number): boolean {
-  return end - 2 > start + 3 && text.charCodeAt(end - 2) !== HYPHEN;
+  return text.charCodeAt(start) !== HYPHEN && text.charCodeAt(end - 1) !== HYPHEN;
 }
 
 /** All digits, or `0x` and nothing but hexadecimal digits; an empty rest counts (`0x` is 0). */

@@ -8,10 +8,7 @@ function oracle(text: string): string | null {
   const name = text.endsWith('.') ? text.slice(0, -1) : text;
   if (!/^[A-Za-z0-9._-]{1,253}$/.test(name)) return null;
   const labels = name.replace(/[A-Z]/g, (letter) => letter.toLowerCase()).split('.');
-  const good = labels.every(
-    (label) =>
-      /^(?!-).{1,63}$/.test(label) && !label.endsWith('-') && !/^xn--(.*-)?.?$/.test(label),
-  );
+  const good = labels.every((label) => /^(?!-).{1,63}$/.test(label) && !label.endsWith('-'));
   if (!good || /^(?:[0-9]+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? '')) return null;
   return labels.join('.');
 }

@@ -110,12 +110,6 @@ function specOf(name: string): PolicySpec {
 const specs = new Map(Object.keys(vectors.policies).map((name) => [name, specOf(name)]));
 const policies = new Map([...specs].map(([name, spec]) => [name, buildPolicy(spec)]));
 
-/**
- * `xn--a.example.org`: the vectors have it allowed, the target parser refuses it first, because
- * runtimes disagree on whether it is a name at all. The matcher is asked all the same.
- */
-const refusedEarlier = new Set(['v127']);
-
 /** Host and port already split, read by the same grammar; null is a bad host. */
 function readHost(host: string): { readonly host: string; readonly ip: Ip | null } | null {
   const bare = host.endsWith('.') ? host.slice(0, -1) : host;
@@ -133,7 +127,7 @@ function target(
     return typeof parsed === 'string' ? null : parsed;
   }
   const host = test.host ?? '';
-  const read = refusedEarlier.has(test.id) ? { host, ip: null } : readHost(host);
+  const read = readHost(host);
   const port = test.port ?? 0;
   return read === null || !Number.isInteger(port) || port < 1 || port > 65535
     ? null
