@@ -98,6 +98,8 @@ export class Relay implements Sink {
     upstream.on('end', onUpstreamEnd);
     upstream.on('drain', onUpstreamDrain);
     upstream.on('close', onUpstreamClose);
+    // What happened before the listeners were there is not told again.
+    if (upstream.readableEnded) this.onUpstreamEnd();
     if (upstream.destroyed) this.onUpstreamClose();
   }
 

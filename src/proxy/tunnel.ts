@@ -274,7 +274,10 @@ export class Tunnel implements Sink, Live {
     const { identity, decision } = this.exchange;
     if (identity !== null && now >= identity.expiresAt) return this.cut('credential_expired');
     if (decision !== null && now >= decision.until) this.rejudge(this.#services.policy(), now);
-    if (this.#phase === 'gate' && mono >= this.#gateUntil) return this.#violation('hello_timeout');
+    if (this.#phase === 'gate') {
+      if (this.#upstream?.destroyed === true) return this.#over('origin', undefined);
+      if (mono >= this.#gateUntil) return this.#violation('hello_timeout');
+    }
     if (
       !this.#keptAlive &&
       this.#relay !== null &&
