@@ -9,6 +9,8 @@ const ABSENT_SECONDS = 10;
 /** Failures of servers and of the way to them: enough to break a storm of retries. */
 const FAILURE_SECONDS = 1;
 const DEFAULT_NAMES = 10_000;
+/** Of one name. A server may send thousands, and would fill the memory with them name by name. */
+const MOST_KEPT_ADDRESSES = 64;
 const DEFAULT_MAX_TTL = 3600;
 
 export interface CachedResolverOptions {
@@ -26,8 +28,8 @@ interface Kept<T> {
 }
 
 /**
- * A Resolver over a Resolver that remembers: TTLs honoured up to a bound (0 is never kept), names
- * without addresses for 10 s, failures for 1 s, and one query at a time for a name however many
+ * A Resolver over a Resolver that remembers: TTLs honoured up to a bound (0 is never kept, nor are
+ * answers of more than 64 addresses), names without addresses for 10 s, failures for 1 s, and one query at a time for a name however many
  * ask. Failures live apart, so that a flood of names that do not exist evicts no working one. An
  * expired answer is never served, not even when its server is down.
  */
@@ -86,6 +88,7 @@ export class CachedResolver implements Resolver {
   }
 
   #keepAnswer(name: string, answer: Answer): void {
+    if (answer.addresses.length > MOST_KEPT_ADDRESSES) return;
     const seconds = Math.min(answer.ttl, this.#maxTtl);
     if (seconds > 0) this.#answers.set(name, { value: answer, expiresAt: this.#after(seconds) });
   }

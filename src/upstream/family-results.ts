@@ -3,8 +3,6 @@ import type { Ip } from '../core/ip.ts';
 import { parseIp } from '../core/ip.ts';
 import type { Answer } from './resolver.ts';
 
-/** Of one name; a server may send hundreds. */
-export const MAX_ADDRESSES = 16;
 /**
  * Seconds for which an answer may be reused while one family is missing because its query failed.
  * Short, so that a lost packet does not cost that family a whole TTL.
@@ -51,7 +49,7 @@ export function fromRecords(family: 4 | 6, records: readonly RecordWithTtl[]): F
   for (const record of records) {
     const ip = parseIp(record.address);
     if (ip?.family !== family) continue;
-    if (addresses.length < MAX_ADDRESSES) addresses.push(ip);
+    addresses.push(ip);
     ttl = Math.min(ttl, saneTtl(record.ttl));
   }
   if (addresses.length > 0) return { rcode: 'NOERROR', addresses, ttl };
@@ -71,7 +69,7 @@ export function isAnswered(result: FamilyResult): boolean {
  * The TTL is the smallest of those in use.
  */
 export function mergeFamilies(a: FamilyResult, aaaa: FamilyResult): Answer | string {
-  const addresses = [...a.addresses, ...aaaa.addresses].slice(0, MAX_ADDRESSES);
+  const addresses = [...a.addresses, ...aaaa.addresses];
   if (addresses.length === 0) {
     return mostTelling.find((rcode) => rcode === a.rcode || rcode === aaaa.rcode) ?? 'FAILED';
   }

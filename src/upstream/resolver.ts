@@ -9,7 +9,7 @@ export interface Resolver {
 }
 
 export interface Answer {
-  /** A before AAAA, in the order received; at most 16 in all, at least one. */
+  /** A before AAAA, in the order received, at least one: all of them, because all are vetted. */
   readonly addresses: readonly Ip[];
   /** Seconds for which the answer may be reused; 0 = this once. */
   readonly ttl: number;

@@ -3,14 +3,7 @@ import { Resolver as Channel } from 'node:dns';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
 import type { FamilyResult } from './family-results.ts';
-import {
-  fromError,
-  fromRecords,
-  isAnswered,
-  MAX_ADDRESSES,
-  mergeFamilies,
-  unanswered,
-} from './family-results.ts';
+import { fromError, fromRecords, isAnswered, mergeFamilies, unanswered } from './family-results.ts';
 import { FileStamp } from './file-stamp.ts';
 import { HostsFile } from './hosts-file.ts';
 import type { Answer, Resolver } from './resolver.ts';
@@ -67,7 +60,7 @@ export class SystemResolver implements Resolver {
     if (!isPlainName(name)) return Promise.reject(new ResolveError('FORMERR', name));
     const local = this.#hosts.lookup(name);
     if (local !== null) {
-      return Promise.resolve({ addresses: local.slice(0, MAX_ADDRESSES), ttl: HOSTS_TTL });
+      return Promise.resolve({ addresses: local, ttl: HOSTS_TTL });
     }
     if (isLocalhost(name)) return Promise.reject(new ResolveError('NXDOMAIN', name));
     return this.#ask(name);

@@ -22,6 +22,9 @@ export interface TcpDialerOptions {
  */
 const socketOptions: SocketConstructorOpts = { allowHalfOpen: true };
 
+/** Addresses of one name that are tried; a server may send thousands. */
+const mostAttempts = 16;
+
 /** System error → reason. Anything else is `connect_failed`. */
 const reasonOfCode: ReadonlyMap<string, DialError['reason']> = new Map([
   ['ETIMEDOUT', 'connect_timeout'],
@@ -66,7 +69,7 @@ export class TcpDialer implements Dialer {
     if (addresses.some(isUnspecified)) {
       return failLater(new DialError('connect_failed', 'there is no host at that address'), done);
     }
-    const dial = new TcpDial(this, interleave(addresses), port, done);
+    const dial = new TcpDial(this, interleave(addresses).slice(0, mostAttempts), port, done);
     dial.start();
     return dial;
   }

@@ -56,6 +56,20 @@ describe('CachedResolver with answers', () => {
     assert.equal((await cache.resolve('a.test')).addresses[0]?.text, '192.0.2.2');
   });
 
+  it('keeps no answer of more than 64 addresses', async () => {
+    const { inner, cache } = setUp();
+    const [address] = answer('192.0.2.1', 60).addresses;
+    assert.ok(address);
+    for (const [count, kept] of [
+      [64, true],
+      [65, false],
+    ] as const) {
+      inner.respond = async () => ({ addresses: Array(count).fill(address), ttl: 60 });
+      assert.equal((await cache.resolve(`${count}.test`)).addresses.length, count);
+      assert.equal(cache.peek(`${count}.test`) !== null, kept);
+    }
+  });
+
   it('bounds the TTL from above', async () => {
     const { inner, clock, cache } = setUp({ maxTtl: 100 });
     inner.respond = async () => answer('192.0.2.1', 86_400);

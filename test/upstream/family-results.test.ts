@@ -51,13 +51,13 @@ describe('mergeFamilies', () => {
     it(title, () => assert.equal(describeAnswer(a, aaaa), expected));
   }
 
-  it('takes 16 addresses at most', () => {
+  it('leaves no address out, because one alone may refuse the name', () => {
     const many = Array.from({ length: 300 }, (_, i) => `10.0.${i >> 8}.${i & 255}`);
     const answer = mergeFamilies(four(60, ...many), six(60, '::1'));
     assert.ok(typeof answer !== 'string');
     assert.deepEqual(
       answer.addresses.map((ip) => ip.text),
-      many.slice(0, 16),
+      [...many, '::1'],
     );
   });
 });

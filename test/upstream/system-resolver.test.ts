@@ -123,13 +123,13 @@ describe('SystemResolver against a server', { concurrency: true, timeout: 20_000
     }
   });
 
-  it('survives 300 addresses in one answer and takes 16', async () => {
+  it('takes all of 300 addresses in one answer', async () => {
     const a = Array.from({ length: 300 }, (_, i) => `192.0.${i >> 8}.${i & 255}`);
     await using server = await startDnsServer({ zone: { 'many.test': { a } } });
     const { addresses } = await resolverFor([server]).resolve('many.test');
     assert.deepEqual(
       addresses.map((ip) => ip.text),
-      a.slice(0, 16),
+      a,
     );
     assert.ok(server.queries.some((query) => query.transport === 'tcp'));
   });
