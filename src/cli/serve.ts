@@ -39,7 +39,11 @@ export function createCommand(io: Io): Command {
       if (io.stdout.isTTY === true && settings.log !== '-') {
         io.stdout.write(welcome(io, settings, compiled.counts, proxy));
       }
-      await untilStopped(proxy, (message) => operations.info(message));
+      await untilStopped(
+        proxy,
+        (message) => operations.info(message),
+        (error) => operations.error('stopped by a fault of its own', { error }),
+      );
     } catch (error) {
       if (error instanceof StartError || error instanceof SecretFileError) {
         throw new CommandError(error.message, 3);
@@ -59,7 +63,11 @@ function brokenAllowlists(io: Io, compiled: CompileResult): CommandError {
 }
 
 /** Resolves when a signal has stopped the proxy. A second SIGTERM or SIGINT ends the wait. */
-function untilStopped(proxy: RunningProxy, say: (message: string) => void): Promise<void> {
+function untilStopped(
+  proxy: RunningProxy,
+  say: (message: string) => void,
+  fault: (error: Error) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const hurry = new AbortController();
     let stopping = false;
@@ -75,6 +83,13 @@ function untilStopped(proxy: RunningProxy, say: (message: string) => void): Prom
         resolve();
       }, reject);
     };
+    // A fault of ours: what was decided goes to the log before the process ends, and with it every
+    // connection; the service manager starts it again.
+    process.on('uncaughtException', (error) => {
+      fault(error);
+      proxy.reopenLogs();
+      process.exit(1);
+    });
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
     process.on('SIGHUP', () => proxy.reload());

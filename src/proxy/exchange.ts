@@ -135,6 +135,7 @@ export class Exchange {
     record.end = end;
     this.services.log.writeLater(record);
     this.services.metrics.finished(this.bytesUp, this.bytesDown);
+    if (event === 'request') this.services.metrics.request('http');
   }
 
   /** Gives back the place without a last line: the exchange never opened. */

@@ -126,8 +126,16 @@ async function startThreads(
   for (let index = 0; index < options.workers; index++) {
     const worker = new ThreadWorker(
       { options: { ...options, worker: index }, files: initial.files },
-      (error) => {
-        if (error !== null) operations.error('a worker has failed', { worker: index, error });
+      {
+        failed: (error) =>
+          operations.error('a worker has failed; its connections are lost', {
+            worker: index,
+            error,
+          }),
+        restarted: (error) =>
+          error === null
+            ? operations.info('the worker runs again', { worker: index })
+            : operations.error('the worker could not be replaced', { worker: index, error }),
       },
     );
     if (!(await worker.start())) throw logUnwritable(options.log);

@@ -13,45 +13,62 @@ interface Waiting {
 
 type Call = Extract<ToThread, { call: number }>;
 
-/** A worker in a thread of its own, as the main thread sees it. */
+/** What a thread worker tells while it runs. */
+export interface ThreadObserver {
+  /** The thread has ended by itself (out of memory, or a fault of ours) and is being replaced. */
+  failed(error: Error | null): void;
+  /** Its replacement serves, or cannot: then the next try follows. */
+  restarted(error: Error | null): void;
+}
+
+/** Milliseconds before a thread that has failed is replaced: a fault at start must not spin. */
+const restartDelay = 500;
+
+/**
+ * A worker in a thread of its own, as the main thread sees it. A thread that fails takes its
+ * connections with it and is replaced by one that listens on the same addresses.
+ */
 export class ThreadWorker implements Worker {
-  readonly #thread: Thread;
+  readonly #options: ThreadData['options'];
+  readonly #observer: ThreadObserver;
+  #files: ThreadData['files'];
+  #thread: Thread;
   readonly #waiting = new Map<number, Waiting>();
   #calls = 0;
   #gone = false;
+  #stopping = false;
+  #listeners: readonly ListenOn[] = [];
+  #own: readonly ListenOn[] = [];
 
-  /** @param ended called if the thread ends by itself: out of memory, or a fault of ours. */
-  constructor(data: ThreadData, ended: (error: Error | null) => void) {
-    let fault: Error | null = null;
-    this.#thread = new Thread(new URL('./worker-thread.ts', import.meta.url), { workerData: data });
-    this.#thread.on('message', (message: FromThread) => this.#answered(message));
-    this.#thread.on('error', (error) => {
-      fault = error;
-    });
-    this.#thread.on('exit', () => {
-      this.#gone = true;
-      for (const waiting of this.#waiting.values()) {
-        waiting.reject(fault ?? new Error('the worker thread has ended'));
-      }
-      this.#waiting.clear();
-      ended(fault);
-    });
+  constructor(data: ThreadData, observer: ThreadObserver) {
+    this.#options = data.options;
+    this.#files = data.files;
+    this.#observer = observer;
+    this.#thread = this.#spawn();
   }
 
+  /** Writes the start line; false if the egress log cannot be written. */
   start(): Promise<boolean> {
     return this.#call<boolean>((call) => ({ order: 'start', call }));
   }
 
   /** @returns the same addresses, with the ports that were taken. */
-  listen(on: readonly ListenOn[]): Promise<readonly ListenOn[]> {
-    return this.#call<readonly ListenOn[]>((call) => ({ order: 'listen', call, on }));
+  async listen(on: readonly ListenOn[]): Promise<readonly ListenOn[]> {
+    this.#listeners = await this.#call<readonly ListenOn[]>((call) => ({
+      order: 'listen',
+      call,
+      on,
+    }));
+    return this.#listeners;
   }
 
   setOwnListeners(listeners: readonly ListenOn[]): void {
+    this.#own = listeners;
     this.#send({ order: 'own', listeners });
   }
 
   apply(compiled: CompileResult): void {
+    this.#files = compiled.files;
     this.#send({ order: 'apply', files: compiled.files });
   }
 
@@ -82,9 +99,48 @@ export class ThreadWorker implements Worker {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true;
     if (this.#gone) return;
     await this.#call<boolean>((call) => ({ order: 'stop', call }));
     await this.#thread.terminate();
+  }
+
+  #spawn(): Thread {
+    let fault: Error | null = null;
+    const thread = new Thread(new URL('./worker-thread.ts', import.meta.url), {
+      workerData: { options: this.#options, files: this.#files } satisfies ThreadData,
+    });
+    this.#gone = false;
+    thread.on('message', (message: FromThread) => this.#answered(message));
+    thread.on('error', (error: Error) => {
+      fault = error;
+    });
+    thread.on('exit', () => this.#ended(fault));
+    return thread;
+  }
+
+  #ended(fault: Error | null): void {
+    this.#gone = true;
+    for (const waiting of this.#waiting.values()) {
+      waiting.reject(fault ?? new Error('the worker thread has ended'));
+    }
+    this.#waiting.clear();
+    // Before it listens there is nothing to replace: the proxy is still starting, and hears of it.
+    if (this.#stopping || this.#listeners.length === 0) return;
+    this.#observer.failed(fault);
+    setTimeout(() => this.#replace(), restartDelay).unref();
+  }
+
+  #replace(): void {
+    if (this.#stopping) return;
+    this.#thread = this.#spawn();
+    this.setOwnListeners(this.#own);
+    this.start()
+      .then(() => this.listen(this.#listeners))
+      .then(
+        () => this.#observer.restarted(null),
+        (error: Error) => this.#observer.restarted(error),
+      );
   }
 
   #send(message: ToThread): void {
