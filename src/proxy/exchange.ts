@@ -80,7 +80,8 @@ export class Exchange {
    */
   recordOpen(failure: Reason | null = null): boolean {
     if (this.#decided) return true;
-    const record = this.#record('open', 'allow', failure ?? this.#reported());
+    // What report mode would have blocked is told before what the status tells anyway.
+    const record = this.#record('open', 'allow', this.#reported() ?? failure ?? undefined);
     record.ms = this.#elapsed();
     if (!this.services.log.write(record)) return false;
     this.#decided = true;
@@ -127,7 +128,7 @@ export class Exchange {
     const record = this.#record(
       event,
       blocked ? 'block' : 'allow',
-      blocked ? cut : (this.failed ?? this.#reported()),
+      blocked ? cut : (this.#reported() ?? this.failed),
     );
     record.bytesUp = this.bytesUp;
     record.bytesDown = this.bytesDown;
