@@ -18,6 +18,8 @@ export interface ProxyOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
+  /** File that takes standard output; thrown away without. */
+  readonly stdout?: string;
 }
 
 /** What the proxy ended with instead of listening. */
@@ -197,7 +199,7 @@ export class ProxyProcess implements AsyncDisposable {
     return spawn(process.execPath, args, {
       cwd: this.directory,
       env: { ...withoutSettings(process.env), ...options.env },
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', options.stdout ? fs.openSync(options.stdout, 'a') : 'ignore', 'pipe'],
     });
   }
 
