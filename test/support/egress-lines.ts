@@ -187,7 +187,7 @@ function assertDecided(
   assert.ok(!decided.has(line.id), `decided twice: ${show([line])}`);
   assert.equal(line.verdict, line.event === 'open' ? 'allow' : 'block', show([line]));
   decided.add(line.id);
-  const failed = line.status !== undefined && line.status >= 400;
+  const failed = line.method === 'CONNECT' && line.status !== undefined && line.status >= 400;
   if (line.event === 'open' && !failed) open.set(line.id, line);
 }
 
