@@ -120,7 +120,8 @@ export class Forward implements Live {
     }
     this.#setTarget(parsed.target, parsed.path);
     if (tunnel !== null && !this.#isTunnelTarget(parsed.target)) {
-      return () => this.#refuse('host_mismatch');
+      const message = `the request names ${parsed.target.host}, which is not where this tunnel leads`;
+      return () => this.#refuse('host_mismatch', { message });
     }
     return null;
   }
@@ -278,7 +279,7 @@ export class Forward implements Live {
     const facts = this.#facts as RequestFacts;
     const request = this.#request;
     if (!exchange.recordOpen()) return this.#refuse('log_unavailable');
-    const hasBody = facts.chunked || (facts.contentLength ?? 0) > 0;
+    const uploads = hasContent(facts);
     const headers = requestHeaders(request.rawHeaders, facts, {
       host: formatAuthority({
         host: exchange.host ?? '',
@@ -290,7 +291,7 @@ export class Forward implements Live {
       maxForwards: decremented(facts.maxForwards, request.method),
     });
     if (this.#response === null) return this.#upgrade(headers);
-    if (hasBody && facts.expect !== undefined && !this.#retried && request.httpVersion === '1.1') {
+    if (uploads && facts.expect !== undefined && !this.#retried && request.httpVersion === '1.1') {
       this.#response.writeContinue();
     }
     this.#origin?.dispatch(
@@ -298,11 +299,11 @@ export class Forward implements Live {
         path: this.#path,
         method: (request.method ?? 'GET') as Dispatcher.HttpMethod,
         headers,
-        body: hasBody ? new Upload(request, (bytes) => this.#countUpload(bytes)) : null,
+        body: uploads ? new Upload(request, (bytes) => this.#countUpload(bytes)) : null,
       },
       this.#handler(),
     );
-    if (!hasBody) request.resume();
+    if (!uploads) request.resume();
   }
 
   #upgrade(headers: readonly string[]): void {
@@ -441,9 +442,9 @@ export class Forward implements Live {
     this.#response?.emit('drain');
   }
 
-  /** The client has something of an answer, or may get one on a connection that is no longer HTTP. */
+  /** The client has something of an answer; what leaves it again will be noticed by writing. */
   get answering(): boolean {
-    return this.#response?.headersSent !== false;
+    return this.#response?.headersSent === true;
   }
 
   /** The whole request is here, its body too. */
@@ -580,7 +581,11 @@ export class Forward implements Live {
 
 /** The only upgrade that is passed on; `ws` counts as `http` (contract §7). */
 function isWebSocket(facts: RequestFacts, method: string | undefined): boolean {
-  return method === 'GET' && facts.upgrade?.toLowerCase() === 'websocket' && !facts.chunked;
+  return method === 'GET' && facts.upgrade?.toLowerCase() === 'websocket' && !hasContent(facts);
+}
+
+function hasContent(facts: RequestFacts): boolean {
+  return facts.chunked || (facts.contentLength ?? 0) > 0;
 }
 
 function decremented(value: string | undefined, method: string | undefined): string | undefined {

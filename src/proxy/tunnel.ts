@@ -48,6 +48,8 @@ export class Tunnel implements Sink, Live {
   #gate: HelloGate | null = null;
   #gateUntil = 0;
   #relay: Relay | null = null;
+  /** Reads the byte counts of an `http` tunnel off its socket. */
+  #measure: (() => void) | null = null;
   /** Why the last answer in an `http` tunnel was a refusal. */
   #refused: Reason | null = null;
   /** The client showed a ClientHello for the target. */
@@ -207,9 +209,11 @@ export class Tunnel implements Sink, Live {
     const readBefore = socket.bytesRead - first.length;
     const writtenBefore = socket.bytesWritten;
     this.#client.detach();
-    socket.once('close', () => {
+    this.#measure = () => {
       this.exchange.bytesUp = socket.bytesRead - readBefore;
       this.exchange.bytesDown = socket.bytesWritten - writtenBefore;
+    };
+    socket.once('close', () => {
       const refused = this.#refused;
       if (refused === null) this.#over('client', undefined);
       else if (reasons[refused].fault === 'destination') this.#over('origin', undefined);
@@ -376,6 +380,7 @@ export class Tunnel implements Sink, Live {
     this.#early = [];
     this.#services.live.delete(this);
     this.#client.sink = deadSink;
+    this.#measure?.();
     if (this.#relay !== null) {
       this.exchange.bytesUp = this.#relay.bytesUp;
       this.exchange.bytesDown = this.#relay.bytesDown;

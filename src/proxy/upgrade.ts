@@ -3,6 +3,7 @@ import { Agent } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createProxyServer } from 'http-proxy-3';
+import { responseHeaders } from './headers.ts';
 
 /** One upgrade that was admitted: how its request must look at the origin, and who hears of it. */
 export interface Upgrade {
@@ -36,9 +37,63 @@ proxy.on('proxyReqWs', (outgoing: ClientRequest, request: IncomingMessage) => {
   }
   outgoing.setHeader('Connection', 'Upgrade');
   outgoing.setHeader('Upgrade', 'websocket');
-  outgoing.prependListener('upgrade', () => upgrade.onStatus(101));
-  outgoing.prependListener('response', (response) => upgrade.onStatus(response.statusCode ?? 502));
+  judgeAnswers(outgoing, upgrade);
 });
+
+// It throws what nobody listens to, a reset of the client among it. Both sockets end by themselves.
+proxy.on('error', () => {});
+
+/**
+ * Puts our judgement before what http-proxy-3 does with an answer: it would join the sockets after
+ * any 101 and mirror any refusal, with all header names in lower case.
+ */
+function judgeAnswers(outgoing: ClientRequest, upgrade: Upgrade): void {
+  const listen = outgoing.on.bind(outgoing);
+  outgoing.on = (event, listener) => {
+    if (event !== 'upgrade' && event !== 'response') return listen(event, listener);
+    return listen(event, (answer: IncomingMessage, socket?: Duplex, early?: Buffer) => {
+      const headers = event === 'upgrade' ? switched(answer) : declined(answer);
+      if (headers === null) {
+        outgoing.destroy();
+        answer.socket.destroy();
+        upgrade.onFailure();
+        return;
+      }
+      answer.headers = headers;
+      upgrade.onStatus(answer.statusCode ?? 101);
+      listener(answer, socket, early);
+    });
+  };
+}
+
+/** The headers of a 101 that is one, RFC 9110 §15.2.2; null if it switches to something else. */
+function switched(answer: IncomingMessage): NodeJS.Dict<string[]> | null {
+  if (answer.headers.upgrade?.toLowerCase() !== 'websocket') return null;
+  const headers = responseHeaders(answer.rawHeaders, 101, false);
+  return headers && grouped([...headers, 'Connection', 'Upgrade', 'Upgrade', 'websocket']);
+}
+
+/** The headers of an answer that is not a 101; null if it cannot be passed on. */
+function declined(answer: IncomingMessage): NodeJS.Dict<string[]> | null {
+  const status = answer.statusCode ?? 0;
+  if (status < 200 || status > 599 || status === 407) return null;
+  const headers = responseHeaders(answer.rawHeaders, status, false);
+  // In lower case, as http-proxy-3 looks for it: it would put in the request's own.
+  return headers && grouped([...headers, 'connection', 'close']);
+}
+
+/** As http-proxy-3 writes headers: by name, in order; spellings as they came. */
+function grouped(list: readonly string[]): NodeJS.Dict<string[]> {
+  const headers = Object.create(null) as NodeJS.Dict<string[]>;
+  for (let at = 0; at + 1 < list.length; at += 2) {
+    const name = list[at] as string;
+    // In lower case, as http-proxy-3 looks for it before it adds chunked.
+    const key = name.toLowerCase() === 'content-length' ? 'content-length' : name;
+    headers[key] ??= [];
+    headers[key].push(list[at + 1] as string);
+  }
+  return headers;
+}
 
 /** Sends the upgrade over an already vetted and dialled connection and joins the two sockets. */
 export function passUpgrade(
