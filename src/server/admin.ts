@@ -54,7 +54,7 @@ export class Admin {
       case 'GET /health':
         return send(response, 200, { status: 'ok' });
       case 'GET /ready':
-        return this.#ready(response);
+        return this.#ready(response, 200);
       case 'GET /metrics':
         return this.#metrics(response);
       case 'GET /connections':
@@ -62,8 +62,9 @@ export class Admin {
       case 'POST /reload':
         request.resume();
         await this.#control.reload('always');
-        return this.#ready(response);
+        return this.#ready(response, 422);
       default:
+        if (paths.has(path)) return notAllowed(response, path);
         return send(response, 404, {
           error: 'there are /health, /ready, /metrics, /connections and POST /reload',
         });
@@ -73,8 +74,9 @@ export class Admin {
   /**
    * 200 while the proxy takes connections. A refused reload does not make it unready, because the
    * old policy is in force and sound; `reload` and `problems` tell.
+   * @param refused the status if the last reload was refused.
    */
-  async #ready(response: ServerResponse): Promise<void> {
+  async #ready(response: ServerResponse, refused: 200 | 422): Promise<void> {
     const { digest, since, errors } = this.#control.state;
     const snapshots = await this.#control.snapshots();
     const writable = snapshots.every((families) =>
@@ -83,7 +85,8 @@ export class Admin {
       ),
     );
     const ready = writable && !this.#control.draining;
-    send(response, ready ? 200 : 503, {
+    const status = errors.length === 0 ? 200 : refused;
+    send(response, ready ? status : 503, {
       ready,
       policy: digest,
       since: new Date(since).toISOString(),
@@ -99,6 +102,20 @@ export class Admin {
     response.writeHead(200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
     response.end(text);
   }
+}
+
+const paths: ReadonlySet<string> = new Set([
+  '/health',
+  '/ready',
+  '/metrics',
+  '/connections',
+  '/reload',
+]);
+
+function notAllowed(response: ServerResponse, path: string): void {
+  const allow = path === '/reload' ? 'POST' : 'GET, HEAD';
+  response.setHeader('Allow', allow);
+  send(response, 405, { error: `${path} takes ${allow}` });
 }
 
 /** An address, or localhost: a name from DNS could be anybody's page rebound to us. */
