@@ -99,7 +99,9 @@ function certificate(body: Body, issuerKey: KeyObject): string {
   );
   const signature = bits(sign('sha256', signed, { key: issuerKey, dsaEncoding: 'der' }));
   const whole = sequence(signed, signatureAlgorithm, signature).toString('base64');
-  return `-----BEGIN CERTIFICATE-----\n${whole.replace(/(.{64})/g, '$1\n')}\n-----END CERTIFICATE-----\n`;
+  // Not one empty line, where the last line is full too: OpenSSL does not read such a file.
+  const lines = whole.replace(/.{64}/g, '$&\n').trimEnd();
+  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
 }
 
 const keyPair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
