@@ -77,6 +77,16 @@ function isInstalled(name: string): boolean {
   });
 }
 
+interface Parts {
+  readonly proxy: ProxyProcess;
+  readonly web: WebOrigin;
+  readonly dns: DnsServer;
+  readonly home: string;
+  readonly canaries: readonly Origin[];
+  /** Ends all of them. */
+  readonly stack: AsyncDisposableStack;
+}
+
 /**
  * The shipped program between real clients and origins on public-looking addresses. To be made
  * inside `enterNamespace`. Clients learn of the proxy by their variables alone.
@@ -90,37 +100,40 @@ export class ClientLab {
   /** PEM file of the authority that signed the sites. */
   readonly caFile: string;
   readonly #canaries: readonly Origin[];
+  readonly #parts: AsyncDisposableStack;
 
-  private constructor(
-    proxy: ProxyProcess,
-    web: WebOrigin,
-    dns: DnsServer,
-    canaries: readonly Origin[],
-    authority: TestAuthority,
-  ) {
-    this.proxy = proxy;
-    this.web = web;
-    this.dns = dns;
-    this.#canaries = canaries;
-    this.home = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-home-'));
+  private constructor(parts: Parts) {
+    this.proxy = parts.proxy;
+    this.web = parts.web;
+    this.dns = parts.dns;
+    this.home = parts.home;
     this.caFile = path.join(this.home, 'test-ca.pem');
-    fs.writeFileSync(this.caFile, authority.cert);
+    this.#canaries = parts.canaries;
+    this.#parts = parts.stack;
   }
 
   static async start(options: LabOptions): Promise<ClientLab> {
+    await using stack = new AsyncDisposableStack();
+    const home = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-home-'));
+    stack.defer(() => fs.rmSync(home, { recursive: true, force: true }));
     const names = Object.keys(options.sites);
     const authority = new TestAuthority();
+    fs.writeFileSync(path.join(home, 'test-ca.pem'), authority.cert);
     const zone = Object.fromEntries(names.map((name) => [name, { a: [siteAddress] }]));
     const dns = await startDnsServer({
       address: dnsAddress,
       port: 53,
       zone: { ...zone, [forbiddenHost]: { a: [forbiddenAddress] } },
     });
+    stack.use(dns);
     const web = await WebOrigin.start(siteAddress, options.sites, authority.issue(names));
+    stack.use(web);
     const canaries = await Promise.all([80, 443].map((port) => canary(forbiddenAddress, port)));
+    for (const one of canaries) stack.use(one);
     const demo = agent(credential, options.allow, options.agent);
     const proxy = await ProxyProcess.start({ allowlists: { 'demo.yaml': { agents: { demo } } } });
-    return new ClientLab(proxy, web, dns, canaries, authority);
+    stack.use(proxy);
+    return new ClientLab({ proxy, web, dns, home, canaries, stack: stack.move() });
   }
 
   /** `http://demo:CREDENTIAL@127.0.0.1:PORT`, as it stands in HTTPS_PROXY. */
@@ -159,25 +172,14 @@ export class ClientLab {
    * a proxy credential, if the credential is in the log, or if the log is not whole.
    */
   async stop(): Promise<void> {
-    try {
-      const lines = await this.proxy.stop();
-      assert.equal(this.#canaries.flatMap((origin) => origin.connections).length, 0);
-      assert.deepEqual(this.dns.asked(forbiddenHost), []);
-      assert.ok(!JSON.stringify(lines).includes(credential));
-      for (const { headers } of this.web.requests) {
-        assert.equal(headers['proxy-authorization'], undefined);
-      }
-    } finally {
-      await this.#release();
+    await using _ = this.#parts;
+    const lines = await this.proxy.stop();
+    assert.equal(this.#canaries.flatMap((origin) => origin.connections).length, 0);
+    assert.deepEqual(this.dns.asked(forbiddenHost), []);
+    assert.ok(!JSON.stringify(lines).includes(credential));
+    for (const { headers } of this.web.requests) {
+      assert.equal(headers['proxy-authorization'], undefined);
     }
-  }
-
-  async #release(): Promise<void> {
-    await this.proxy[Symbol.asyncDispose]();
-    await this.web[Symbol.asyncDispose]();
-    await Promise.all(this.#canaries.map((origin) => origin.close()));
-    await this.dns.close();
-    fs.rmSync(this.home, { recursive: true, force: true });
   }
 
   #env(): NodeJS.ProcessEnv {
