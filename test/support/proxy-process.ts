@@ -20,6 +20,8 @@ export interface ProxyOptions {
   readonly args?: readonly string[];
   /** File that takes standard output; thrown away without. */
   readonly stdout?: string;
+  /** Command and arguments that start the program in their turn: `['prlimit', '--nofile=100']`. */
+  readonly prefix?: readonly string[];
 }
 
 /** What the proxy ended with instead of listening. */
@@ -195,8 +197,13 @@ export class ProxyProcess implements AsyncDisposable {
       ...options.settings,
     };
     fs.writeFileSync(config, JSON.stringify(settings));
-    const args = ['--disable-sigusr1', main, 'serve', '--config', config, ...(options.args ?? [])];
-    return spawn(process.execPath, args, {
+    const program = [process.execPath, '--disable-sigusr1', main, 'serve', '--config', config];
+    const [command = '', ...args] = [
+      ...(options.prefix ?? []),
+      ...program,
+      ...(options.args ?? []),
+    ];
+    return spawn(command, args, {
       cwd: this.directory,
       env: { ...withoutSettings(process.env), ...options.env },
       stdio: ['ignore', options.stdout ? fs.openSync(options.stdout, 'a') : 'ignore', 'pipe'],
