@@ -26,7 +26,7 @@ export const forbiddenHost = 'evil.test';
 export const refusalSentence = `${forbiddenHost} is not on the allowlist of agent demo`;
 
 /** Programs of the system come first: not the ones that `npm test` puts on the PATH. */
-const searchPath = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
+export const searchPath = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
   .concat((process.env['PATH'] ?? '').split(':'))
   .join(':');
 
