@@ -28,8 +28,15 @@ export function identify(
   return null;
 }
 
-/** Contract §4 steps 1 and 4: pace, decide, take a place. Null if allowed. No I/O. */
-export function authorize(exchange: Exchange, scheme: DecisionRequest['scheme']): Reason | null {
+/**
+ * Contract §4 steps 1 and 4: pace, decide, take a place. Null if allowed. No I/O.
+ * @param inside the request comes through a tunnel, which was paced and holds a place already.
+ */
+export function authorize(
+  exchange: Exchange,
+  scheme: DecisionRequest['scheme'],
+  inside: boolean,
+): Reason | null {
   const { identity, services } = exchange;
   if (identity === null || exchange.host === undefined || exchange.port === undefined) {
     return 'bad_request';
@@ -37,11 +44,11 @@ export function authorize(exchange: Exchange, scheme: DecisionRequest['scheme'])
   if (exchange.ip !== null && services.guard.isOwnListener(exchange.ip, exchange.port)) {
     return 'loop';
   }
-  if (!services.agents.arrive(identity.agent)) return 'rate_limit';
+  if (!inside && !services.agents.arrive(identity.agent)) return 'rate_limit';
   const decision = judge(exchange, exchange.policy, scheme, services.clock.now());
   exchange.decision = decision;
   if (decision.verdict === 'block') return decision.reason ?? 'host_not_allowed';
-  return exchange.acquirePlace() ? null : 'connection_limit';
+  return inside || exchange.acquirePlace() ? null : 'connection_limit';
 }
 
 /** The decision on an identified exchange under a policy; used again by every re-judgement. */

@@ -84,7 +84,7 @@ export class Forward implements Live {
     if (unidentified !== null) return this.#refuse(unidentified);
     if (passedHere(facts.via)) return this.#refuse('loop');
     if (exchange.host === selfHost && exchange.port === 80) return this.#answerSelf();
-    const blocked = authorize(exchange, 'http');
+    const blocked = authorize(exchange, 'http', tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
     if (this.#response === null && !isWebSocket(facts, request.method)) {
       return this.#refuse('upgrade_not_allowed');

@@ -6,6 +6,7 @@ import { OriginClient } from '../upstream/pool.ts';
 import { clientText, endGracefully, sourceOf } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
 import { Forward } from './forward.ts';
+import { HeadWatch } from './head-watch.ts';
 import type { RefusalDetail } from './refuse.ts';
 import { refusal, refusalBytes } from './refuse.ts';
 import type { CutReason, Live, LiveDescription, Services } from './services.ts';
@@ -37,6 +38,7 @@ export class HttpSession implements Live {
   readonly source: ReturnType<typeof sourceOf>;
   readonly #origins = new Map<string, OriginClient>();
   readonly #queue: Queued[] = [];
+  readonly #watch: HeadWatch;
   #current: Forward | null = null;
   /** What comes behind the queue and is no plain request. */
   #after: (() => void) | null = null;
@@ -47,12 +49,14 @@ export class HttpSession implements Live {
   /** A refusal was sent, or the connection was handed on: nothing more is read from it. */
   #closing = false;
 
-  constructor(services: Services, socket: Socket, tunnel: Tunnel | null) {
+  /** @param early bytes of the first request that were read before. */
+  constructor(services: Services, socket: Socket, tunnel: Tunnel | null, early: number) {
     this.services = services;
     this.socket = socket;
     this.tunnel = tunnel;
     this.source = sourceOf(socket);
     this.client = clientText(this.source, socket);
+    this.#watch = new HeadWatch(socket, early, services.clock.monotonic());
     services.live.add(this);
     socket.once('close', () => this.#gone());
     socket.once('end', () => {
@@ -116,21 +120,19 @@ export class HttpSession implements Live {
   }
 
   #endBroken(error: HttpError): void {
-    if (this.tunnel !== null) {
-      this.#closing = true;
-      this.tunnel.cutHttp('bad_request');
-      return;
-    }
+    if (this.tunnel !== null || isHalf(error)) return this.#endHalf();
     const exchange = new Exchange(this.services, this.client, this.source);
-    if (isHalf(error)) {
-      // A head that never came whole gets no answer; a connection that sent nothing no line either.
-      this.#closing = true;
-      if (this.socket.bytesRead > 0) exchange.recordBlock('bad_request', undefined);
-      this.socket.destroy();
-      return;
-    }
     const reason = error.code === 'HPE_INVALID_URL' ? 'bad_target' : 'bad_request';
     this.refuse(exchange, reason, { message: brokenMessage(error.code) });
+  }
+
+  /** A head that never came whole gets no answer, and nor does what is no HTTP in a tunnel. */
+  #endHalf(): void {
+    this.#closing = true;
+    if (this.tunnel !== null) return this.tunnel.cutHttp('bad_request');
+    const exchange = new Exchange(this.services, this.client, this.source);
+    exchange.recordBlock('bad_request', undefined);
+    this.socket.destroy();
   }
 
   /** Answers with a refusal and ends the connection: what follows on it is never parsed. */
@@ -177,6 +179,7 @@ export class HttpSession implements Live {
     this.#current = null;
     if (!keep) this.#closing = true;
     if (this.#closing) return;
+    this.#watch.restart(this.services.clock.monotonic());
     const next = this.#queue.shift();
     if (this.socket.isPaused() && this.#queue.length < maxQueued) this.socket.resume();
     if (next !== undefined) return this.#serve(next.request, next.response);
@@ -187,13 +190,21 @@ export class HttpSession implements Live {
 
   tick(mono: number, now: number): void {
     const current = this.#current;
-    if (current === null) return;
+    if (current === null) return this.#awaitHead(mono);
     if (mono - this.#endedAt >= halfClosedFor && !current.answering) {
       // A FIN says either "I have said all" or "I am gone", and nothing but an answer tells which.
       this.socket.destroy();
       return;
     }
     current.tick(mono, now);
+  }
+
+  /** Between two requests; a kept-alive client that is silent at the listener is node:http's to end. */
+  #awaitHead(mono: number): void {
+    if (this.#closing) return;
+    const { headTimeout, idleTimeout } = this.services.limits;
+    if (this.#watch.headAge(mono) >= headTimeout) this.#endHalf();
+    else if (this.#watch.quiet(mono) >= idleTimeout) this.tunnel?.cutHttp('idle_timeout');
   }
 
   rejudge(policy: Policy, now: number): void {
@@ -236,7 +247,7 @@ export class HttpSession implements Live {
 
 /** The client stopped, for good or for too long, before a message was whole. */
 function isHalf(error: HttpError): boolean {
-  return error.code === 'ERR_HTTP_REQUEST_TIMEOUT' || error.code === 'HPE_INVALID_EOF_STATE';
+  return error.code === 'HPE_INVALID_EOF_STATE';
 }
 
 /** Takes the socket from the parser: what still arrives is thrown away unread. */

@@ -86,7 +86,7 @@ export class Tunnel implements Sink, Live {
     if (unidentified !== null) return this.#refuse(unidentified);
     if (passedHere(head.via)) return this.#refuse('loop');
     if (target.host === selfHost && target.port === 80) return this.#serveSelf();
-    const blocked = authorize(exchange, 'connect');
+    const blocked = authorize(exchange, 'connect', false);
     exchange.scheme = exchange.decision?.entry?.scheme;
     if (blocked !== null) return this.#refuse(blocked);
     vet(exchange, (vetted) => {

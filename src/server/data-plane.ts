@@ -115,7 +115,7 @@ export class DataPlane {
       metrics: this.metrics,
       agents: new AgentLimiter(clock, share - Math.floor(share * reservedShare), options.workers),
       live: this.#connections,
-      http: new HttpListener(() => services, options.limits.headTimeout),
+      http: new HttpListener(() => services),
       limits: options.limits,
       draining: () => this.#draining,
     };

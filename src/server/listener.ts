@@ -12,8 +12,8 @@ import { Tunnel } from '../proxy/tunnel.ts';
 const keepAliveTimeout = 65_000;
 
 /**
- * node:http as a parser: it never listens. The front and tunnels to `http` entries hand it sockets;
- * every request it reads goes to the session of its socket.
+ * node:http as a parser: it never listens, and so keeps no deadlines either. The front and tunnels
+ * to `http` entries hand it sockets; every request it reads goes to the session of its socket.
  */
 export class HttpListener implements HttpFront {
   readonly #services: () => Services;
@@ -21,15 +21,11 @@ export class HttpListener implements HttpFront {
   readonly #sessions = new WeakMap<Duplex, HttpSession>();
 
   /** @param services a thunk, because the services hold this front. */
-  constructor(services: () => Services, headTimeout: number) {
+  constructor(services: () => Services) {
     this.#services = services;
     this.#server = createServer({
       maxHeaderSize: maxHeadBytes,
-      headersTimeout: headTimeout,
-      // Bodies have no deadline but the idle one, which the exchange keeps.
-      requestTimeout: 0,
       keepAliveTimeout,
-      connectionsCheckingInterval: Math.max(100, Math.min(1_000, headTimeout / 4)),
       // Checked by our own rules, so that the client gets our answer.
       requireHostHeader: false,
       insecureHTTPParser: false,
@@ -65,7 +61,7 @@ export class HttpListener implements HttpFront {
 
   serve(socket: Socket, first: Buffer, tunnel: Tunnel | null): void {
     socket.setNoDelay(true);
-    this.#sessions.set(socket, new HttpSession(this.#services(), socket, tunnel));
+    this.#sessions.set(socket, new HttpSession(this.#services(), socket, tunnel, first.length));
     if (first.length > 0) socket.unshift(first);
     this.#server.emit('connection', socket);
     socket.resume();
