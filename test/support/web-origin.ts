@@ -1,3 +1,4 @@
+import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
@@ -44,12 +45,17 @@ function contentType(url: string): string {
 /** Several sites on one address, each over http on port 80 and over https on port 443. */
 export class WebOrigin implements AsyncDisposable {
   readonly requests: WebRequest[] = [];
+  /** SHA-256 of its public key in base64, as browsers pin it. */
+  readonly publicKeyDigest: string;
   readonly #servers: readonly http.Server[];
 
   private constructor(sites: Sites, certificate: KeyedCertificate) {
     const listener = (secure: boolean) => (request: http.IncomingMessage, response: Answer) => {
       this.#answer(sites, secure, request, response);
     };
+    const { publicKey } = new X509Certificate(certificate.cert);
+    const key = publicKey.export({ type: 'spki', format: 'der' });
+    this.publicKeyDigest = createHash('sha256').update(key).digest('base64');
     this.#servers = [
       http.createServer(listener(false)),
       https.createServer({ ...certificate }, listener(true)),
