@@ -8,6 +8,8 @@ export type Done = (waited: number, problem: string | null) => void;
 export interface LoopResult {
   readonly reading: Reading;
   readonly operations: number;
+  /** From the start of the warm-up; they are not among the operations. */
+  readonly failures: number;
   /** Milliseconds. */
   readonly p50: number;
   readonly p99: number;
@@ -48,6 +50,7 @@ export class ClosedLoop {
     return {
       reading,
       operations: waits.length,
+      failures: this.#failures,
       p50: quantile(waits, 0.5),
       p99: quantile(waits, 0.99),
     };

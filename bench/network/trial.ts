@@ -69,7 +69,7 @@ async function loop(
   meter: Meter,
 ): Promise<Figures> {
   const result = await new ClosedLoop(operation, meter).run(concurrency, window);
-  const { reading, operations, p50, p99 } = result;
+  const { reading, operations, failures, p50, p99 } = result;
   if (operations === 0) throw new Error('nothing went through');
   return {
     cpu: reading.proxy / 1000 / operations,
@@ -77,6 +77,7 @@ async function loop(
     p50,
     p99,
     operations,
+    failures,
     proxyBusy: reading.proxy / 1e7 / reading.seconds,
     loadBusy: reading.load / 1e7 / reading.seconds,
     othersBusy: reading.others / 10 / reading.seconds,

@@ -31,7 +31,10 @@ export const sallyport: Rival = {
       certs: path.join(directory, 'certs'),
       log: path.join(directory, logFile),
     });
-    const flags = profile === null ? [] : ['--cpu-prof', '--cpu-prof-dir', profile];
+    const flags =
+      profile === null
+        ? []
+        : ['--cpu-prof', '--cpu-prof-interval', '200', '--cpu-prof-dir', profile];
     return [process.execPath, '--disable-sigusr1', ...flags, main, 'serve', '--config', settings];
   },
 };

@@ -6,6 +6,7 @@ export function loopColumns(operation: string): readonly Column[] {
     { key: 'rival', label: 'proxy' },
     { key: 'cpu', label: `CPU µs/${operation}` },
     { key: 'spread', label: '± %', digits: 2 },
+    { key: 'best', label: 'best µs' },
     { key: 'ratio', label: 'over Sallyport' },
     { key: 'p50', label: 'p50 ms' },
     { key: 'p99', label: 'p99 ms' },
@@ -17,5 +18,5 @@ export function loopColumns(operation: string): readonly Column[] {
 }
 
 export const loopNotes: readonly string[] = [
-  '64 at a time. Where the load is busier than the proxy, rate and latency are those of the load: compare the CPU.',
+  '64 at a time; medians of the rounds, ± is half their range, best the lowest. Where the load is busier than the proxy, rate and latency are those of the load: compare the CPU.',
 ];

@@ -62,7 +62,10 @@ async function runRival(rival: RivalName, contest: Contest, options: BenchOption
   });
 }
 
-/** One row per rival: the median of every figure over the rounds, and `spread` of the first named. */
+/**
+ * One row per rival: the median of every figure over the rounds; `spread` and `best` (the lowest, the
+ * least disturbed by others on the machine) of the one named.
+ */
 export function medians(trials: readonly Trial[], key: string): Row[] {
   const rivals = [...new Set(trials.map(({ rival }) => rival))].toSorted(byOrder);
   return rivals.map((rival) => {
@@ -74,6 +77,7 @@ export function medians(trials: readonly Trial[], key: string): Row[] {
       rival: rivalTitles[rival],
       ...Object.fromEntries(middle),
       spread: spread(values(key)),
+      best: Math.min(...values(key)),
     };
   });
 }
