@@ -34,6 +34,8 @@ const flavours: readonly (readonly string[])[] = [
  */
 export async function runTrial(spec: Omit<TrialSpec, 'directory'>): Promise<TrialResult> {
   const directory = mkdtempSync(path.join(tmpdir(), 'sallyport-bench-'));
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  process.once('exit', remove);
   try {
     writeFileSync(path.join(directory, 'hosts'), hostsText());
     writeFileSync(path.join(directory, 'resolv.conf'), 'nameserver 127.0.0.1\n');
@@ -42,7 +44,8 @@ export async function runTrial(spec: Omit<TrialSpec, 'directory'>): Promise<Tria
     const [command = '', ...args] = inNamespace(directory, trial);
     return JSON.parse(await outputOf(command, args)) as TrialResult;
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   }
 }
 
