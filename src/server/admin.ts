@@ -45,7 +45,7 @@ export class Admin {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.headers.origin !== undefined || !isLocalName(request.headers.host)) {
+    if (isFromBrowser(request) || !isLocalName(request.headers.host)) {
       return send(response, 403, { error: 'the admin listener is not for browsers' });
     }
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
@@ -102,6 +102,12 @@ export class Admin {
     response.writeHead(200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
     response.end(text);
   }
+}
+
+/** Fetch Metadata comes with every request of a page; `none` is an address that a person typed. */
+function isFromBrowser(request: IncomingMessage): boolean {
+  const site = request.headers['sec-fetch-site'] ?? 'none';
+  return request.headers.origin !== undefined || site !== 'none';
 }
 
 const paths: ReadonlySet<string> = new Set([

@@ -174,8 +174,9 @@ export class DataPlane {
     this.#connections.closeIdle();
   }
 
-  /** Cuts what is left, writes the last line and closes the log. */
+  /** Stops accepting, cuts what is left, writes the last line and closes the log. */
   stop(): void {
+    this.#front.close();
     this.#connections.cutAll('draining');
     this.#connections.close();
     this.log.write({ event: 'stop', policy: this.#policy.digest });

@@ -69,11 +69,16 @@ export async function startProxy(
   const admin = new Admin(control);
   const bound = await listening(settings.admin, () =>
     admin.listen(settings.admin.host, settings.admin.port),
-  );
+  ).catch(async (error: unknown) => {
+    await Promise.all(workers.map((worker) => worker.stop()));
+    throw error;
+  });
   const adminAt = { host: settings.admin.host, port: bound.port };
   own([...listeners, adminAt]);
   const watcher = new Watcher(settings.allowlists, () => void control.reload('if-changed'));
   await watcher.start();
+  // What changed since the files were first read, the watcher takes for known.
+  void control.reload('if-changed');
   return {
     listeners,
     admin: adminAt,
