@@ -137,6 +137,71 @@ describe('the Host of a request inside a tunnel', () => {
   }
 });
 
+describe('request lines and Host headers', () => {
+  const host = 'Host: evil.test:443\r\n';
+  const connect = 'CONNECT evil.test:443 HTTP/1.1\r\n';
+  /** Bytes up to the credentials, and the reason: `host_not_allowed` is as far as a sound one comes. */
+  const rows: readonly [what: string, head: string, reason: string][] = [
+    ['sound', `${connect}${host}`, 'host_not_allowed'],
+    ['A14 two spaces', `CONNECT  evil.test:443 HTTP/1.1\r\n${host}`, 'bad_request'],
+    ['A15 one empty line ahead', `\r\n${connect}${host}`, 'host_not_allowed'],
+    ['A15 two of them', `\r\n\r\n${connect}${host}`, 'host_not_allowed'],
+    ['A15 three of them', `\r\n\r\n\r\n${connect}${host}`, 'host_not_allowed'],
+    ['A67 another Host', `${connect}Host: good.test\r\n`, 'host_not_allowed'],
+    ['A68 two Hosts', `${connect}${host}${host}`, 'bad_request'],
+    ['A69 no Host', connect, 'bad_request'],
+    ['C10 HTTP/1.0 without Host', 'CONNECT evil.test:443 HTTP/1.0\r\n', 'host_not_allowed'],
+    ['C11 a length', `${connect}${host}Content-Length: 5\r\n`, 'bad_request'],
+    ['C11 a length of nothing', `${connect}${host}Content-Length: 0\r\n`, 'host_not_allowed'],
+    ['C11 chunks', `${connect}${host}Transfer-Encoding: chunked\r\n`, 'bad_request'],
+    ['A79 lower case', `connect evil.test:443 HTTP/1.1\r\n${host}`, 'bad_request'],
+    ['A80 HTTP/0.9', `CONNECT evil.test:443\r\n${host}`, 'bad_request'],
+    ['A81 HTTP/2.0', `CONNECT evil.test:443 HTTP/2.0\r\n${host}`, 'bad_request'],
+    ['HTTP/1.2', `CONNECT evil.test:443 HTTP/1.2\r\n${host}`, 'bad_request'],
+    ['a blank behind the version', `CONNECT evil.test:443 HTTP/1.1 \r\n${host}`, 'bad_request'],
+    ['a blank before the colon', `${connect}Host : evil.test\r\n`, 'bad_request'],
+    ['a folded line', `${connect}${host}X: a\r\n b\r\n`, 'bad_request'],
+    ['a bare LF', `${connect}${host}X: a\nY: b\r\n`, 'bad_request'],
+    ['a NUL in a value', `${connect}${host}X: a\0b\r\n`, 'bad_request'],
+    ['a line without a colon', `${connect}${host}X\r\n`, 'bad_request'],
+    ['an empty name', `${connect}${host}: x\r\n`, 'bad_request'],
+    ['GET, two Hosts', 'GET http://evil.test/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n', 'bad_request'],
+    ['GET, no Host', 'GET http://evil.test/ HTTP/1.1\r\n', 'bad_request'],
+    ['GET, HTTP/1.0 without Host', 'GET http://evil.test/ HTTP/1.0\r\n', 'host_not_allowed'],
+    ['A70 a list as Host', 'GET http://evil.test/ HTTP/1.1\r\nHost: a, b\r\n', 'bad_request'],
+    ['A70 userinfo as Host', 'GET http://evil.test/ HTTP/1.1\r\nHost: a@b\r\n', 'bad_request'],
+    ['A70 a blank in Host', 'GET http://evil.test/ HTTP/1.1\r\nHost: a b\r\n', 'bad_request'],
+    [
+      'A71 another Host',
+      'GET http://evil.test/ HTTP/1.1\r\nHost: plain.test\r\n',
+      'host_not_allowed',
+    ],
+    ['A77 a path', `GET /x HTTP/1.1\r\nHost: plain.test\r\n`, 'bad_request'],
+    ['A78 OPTIONS *', 'OPTIONS * HTTP/1.1\r\nHost: plain.test\r\n', 'bad_request'],
+    ['A78 GET *', 'GET * HTTP/1.1\r\nHost: plain.test\r\n', 'bad_request'],
+    ['A81 GET HTTP/2.0', 'GET http://plain.test/ HTTP/2.0\r\nHost: plain.test\r\n', 'bad_request'],
+    ['GET, HTTP/0.9', 'GET http://plain.test/\r\n', 'bad_request'],
+    ['A82 HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n', 'bad_request'],
+    ['A83 SSH', 'SSH-2.0-OpenSSH_9.6\r\n', 'bad_request'],
+    ['A83 PROXY', `PROXY TCP4 10.0.0.9 10.0.0.1 1 2\r\n${connect}${host}`, 'bad_request'],
+    ['A83 SOCKS5', '\x05\x01\x00', 'bad_request'],
+    ['A83 SOCKS4', '\x04\x01\x00\x50\x7f\x00\x00\x01\x00', 'bad_request'],
+    ['A83 TLS', '\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03', 'bad_request'],
+  ];
+  for (const [what, head, reason] of rows) {
+    test(what, async () => {
+      const asked = dns.queries.length;
+      const answer = await refusedAt(
+        proxy.port,
+        Buffer.from(`${head}${credentials}\r\n`, 'latin1'),
+      );
+      const { id } = assertRefusal(answer, reason);
+      assert.equal(linesLike(proxy.lines(), { event: 'block', id, reason }).length, 1);
+      assert.equal(dns.queries.length, asked);
+    });
+  }
+});
+
 test('leaves a whole log and untouched canaries', async () => {
   await proxy.stop();
   assert.equal(canaries.flatMap((origin) => origin.connections).length, 0);
