@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { formatAuthority, parseAbsoluteForm, parseHostPort } from '../core/authority-form.ts';
 import type { Ip } from '../core/ip.ts';
@@ -47,7 +47,7 @@ export class Forward implements Live {
   #retried = false;
   #informational = 0;
   #movedAt: number;
-  #upgraded: Duplex | null = null;
+  #upgraded: Socket | null = null;
   /** Reads the byte counts of an upgraded connection off its socket. */
   #measure: (() => void) | null = null;
   #over = false;
@@ -316,7 +316,8 @@ export class Forward implements Live {
       this.#exchange.bytesUp = socket.bytesRead - readBefore;
       this.#exchange.bytesDown = socket.bytesWritten - writtenBefore;
     };
-    this.#upgraded = upstream;
+    // What the dialer gives is a socket, or has all that one has.
+    this.#upgraded = upstream as Socket;
     upstream.once('close', () => this.#ended('origin'));
     passUpgrade(this.#request, socket, this.#head ?? Buffer.alloc(0), upstream, {
       path: this.#path,
@@ -330,8 +331,9 @@ export class Forward implements Live {
 
   /** An upgraded connection is over, or never came to be one. */
   #ended(end: 'client' | 'origin'): void {
-    if (this.#exchange.status === undefined) this.#fail('connect_failed', undefined);
-    else this.#finish(false, end, undefined);
+    if (this.#exchange.status === undefined) return this.#fail('connect_failed', undefined);
+    this.#finish(false, end, undefined);
+    this.#session.socket.destroySoon();
   }
 
   #handler(): Dispatcher.DispatchHandler {
@@ -434,6 +436,7 @@ export class Forward implements Live {
     if (this.#over) return;
     if (this.#exchange.decision?.verdict === 'allow') this.#exchange.recordOpen();
     this.#finish(false, 'client', undefined);
+    this.#upgraded?.destroySoon();
     this.#release('the client is gone');
   }
 
