@@ -25,10 +25,10 @@ export const forbiddenHost = 'evil.test';
 /** What a refused client is told about `forbiddenHost`, in the status line above all. */
 export const refusalSentence = `${forbiddenHost} is not on the allowlist of agent demo`;
 
+const { PATH = '' } = process.env;
+
 /** Programs of the system come first: not the ones that `npm test` puts on the PATH. */
-export const searchPath = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin']
-  .concat((process.env['PATH'] ?? '').split(':'))
-  .join(':');
+export const searchPath = `/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:${PATH}`;
 
 /** Milliseconds for one run of a client; none comes near it unless it hangs. */
 const clientTimeout = 60_000;

@@ -2,6 +2,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import type http from 'node:http';
 import path from 'node:path';
 
+const { PATH = '' } = process.env;
+
 /**
  * Makes a repository with one commit on `main`, served by `gitSite`.
  *
@@ -38,7 +40,7 @@ export function gitSite(root: string): http.RequestListener {
     const { headers } = request;
     const backend = spawn('git', ['http-backend'], {
       env: {
-        PATH: process.env['PATH'],
+        PATH,
         GIT_PROJECT_ROOT: root,
         GIT_HTTP_EXPORT_ALL: '1',
         GIT_CONFIG_NOSYSTEM: '1',
