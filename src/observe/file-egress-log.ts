@@ -52,7 +52,7 @@ export class FileEgressLog implements EgressLog {
   #commits: Commit[] = [];
   #waiting: string[] = [];
   #waitingSize = 0;
-  #flushPlanned = false;
+  #turnEndPlanned = false;
   #failing = false;
   #closed = false;
   #failures = 0;
@@ -96,14 +96,14 @@ export class FileEgressLog implements EgressLog {
 
   commit(record: EgressRecord, done: (written: boolean) => void): void {
     this.#commits.push({ record, done });
-    if (this.#commits.length === 1) setImmediate(() => this.#commitAll());
+    this.#planTurnEnd();
   }
 
   writeLater(record: EgressRecord): void {
     if (this.#closed) return;
     this.#keep(this.#formatter.format(record, this.#clock.now(), ++this.#seq));
     if (this.#waitingSize >= batchSize && !this.#failing) this.#append('');
-    else this.#planFlush();
+    else if (!this.#failing) this.#planTurnEnd();
   }
 
   reopen(): void {
@@ -178,14 +178,18 @@ export class FileEgressLog implements EgressLog {
     if (this.#waiting.length > 0) this.#append('');
   }
 
-  #planFlush(): void {
-    if (this.#flushPlanned || this.#failing) return;
-    this.#flushPlanned = true;
-    setImmediate(() => {
-      this.#flushPlanned = false;
-      if (!this.#closed) this.#flush();
-    });
+  /** Lines that wait and lines to commit go out in the same write at the end of this turn. */
+  #planTurnEnd(): void {
+    if (this.#turnEndPlanned) return;
+    this.#turnEndPlanned = true;
+    setImmediate(this.#atTurnEnd);
   }
+
+  readonly #atTurnEnd = (): void => {
+    this.#turnEndPlanned = false;
+    if (this.#commits.length > 0) this.#commitAll();
+    else if (!this.#closed) this.#flush();
+  };
 
   /** Follows a rotation and gets over a failure even when nobody writes. */
   #lookAfter(): void {

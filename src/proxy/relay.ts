@@ -26,22 +26,6 @@ function noDelay(socket: Duplex): true {
   return true;
 }
 
-const kRelay = Symbol('relay');
-type OwnedDuplex = Duplex & { [kRelay]: Relay };
-
-function onUpstreamData(this: OwnedDuplex, chunk: Buffer): void {
-  this[kRelay].onUpstreamData(chunk);
-}
-function onUpstreamEnd(this: OwnedDuplex): void {
-  this[kRelay].onUpstreamEnd();
-}
-function onUpstreamDrain(this: OwnedDuplex): void {
-  this[kRelay].onUpstreamDrain();
-}
-function onUpstreamClose(this: OwnedDuplex): void {
-  this[kRelay].onUpstreamClose();
-}
-
 /**
  * Copies bytes both ways between a client and a destination.
  *
@@ -82,8 +66,7 @@ export class Relay implements Sink {
    * @param clientEnded the client's FIN is already here
    */
   begin(held: Buffer, judged: number, clientEnded: boolean): void {
-    const upstream = this.#upstream as OwnedDuplex;
-    upstream[kRelay] = this;
+    const upstream = this.#upstream;
     this.#client.sink = this;
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#watch === null || judged >= held.length) {
@@ -94,13 +77,13 @@ export class Relay implements Sink {
     }
     if (this.#over) return;
     if (clientEnded) this.onEnd();
-    upstream.on('data', onUpstreamData);
-    upstream.on('end', onUpstreamEnd);
-    upstream.on('drain', onUpstreamDrain);
-    upstream.on('close', onUpstreamClose);
+    upstream.on('data', (chunk: Buffer) => this.#down(chunk));
+    upstream.on('end', () => this.#onUpstreamEnd());
+    upstream.on('drain', () => this.#onUpstreamDrain());
+    upstream.on('close', () => this.#onUpstreamClose());
     // What happened before the listeners were there is not told again.
-    if (upstream.readableEnded) this.onUpstreamEnd();
-    if (upstream.destroyed) this.onUpstreamClose();
+    if (upstream.readableEnded) this.#onUpstreamEnd();
+    if (upstream.destroyed) this.#onUpstreamClose();
   }
 
   /** Ends the copying; the owner destroys the sockets. */
@@ -155,7 +138,7 @@ export class Relay implements Sink {
     if (!this.#upNoDelay && this.bytesUp > chunk.length) this.#upNoDelay = noDelay(this.#upstream);
   }
 
-  onUpstreamData(chunk: Buffer): void {
+  #down(chunk: Buffer): void {
     if (this.#over) return;
     this.#moved = true;
     this.bytesDown += chunk.length;
@@ -176,7 +159,7 @@ export class Relay implements Sink {
     this.#finishIfBothEnded();
   }
 
-  onUpstreamEnd(): void {
+  #onUpstreamEnd(): void {
     this.#firstToEnd ??= 'origin';
     this.#upstreamEnded = true;
     this.#moved = true;
@@ -190,7 +173,7 @@ export class Relay implements Sink {
     this.#upstream.resume();
   }
 
-  onUpstreamDrain(): void {
+  #onUpstreamDrain(): void {
     this.#moved = true;
     this.#socket.resume();
   }
@@ -199,7 +182,7 @@ export class Relay implements Sink {
     this.#finish(this.#firstToEnd ?? 'client', undefined);
   }
 
-  onUpstreamClose(): void {
+  #onUpstreamClose(): void {
     if (this.#over) return;
     if (this.#upstreamEnded) {
       // A destination that ended in good order and is gone: what it sent still goes to the client.

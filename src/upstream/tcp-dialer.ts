@@ -75,16 +75,37 @@ export class TcpDialer implements Dialer {
   }
 }
 
-/** A socket that knows its dial, so that listeners need no closures. */
-class AttemptSocket extends Socket {
+/**
+ * One attempt of a dial. Its socket is a plain one with nothing hung on it: sockets of one shape
+ * keep the stream code of Node fast for all of them.
+ */
+class Attempt {
   readonly ip: Ip;
-  dial: TcpDial | null;
+  readonly socket = new Socket(socketOptions);
+  #dial: TcpDial | null;
 
   constructor(dial: TcpDial, ip: Ip) {
-    super(socketOptions);
-    this.dial = dial;
+    this.#dial = dial;
     this.ip = ip;
+    this.socket.on('connect', this.#onConnect);
+    this.socket.on('error', this.#onError);
   }
+
+  /** Its dial does not hear of it any more; the 'error' listener stays, to swallow what comes. */
+  forget(): void {
+    this.#dial = null;
+  }
+
+  /** The socket without a listener of ours. */
+  release(): Socket {
+    this.#dial = null;
+    this.socket.removeListener('connect', this.#onConnect);
+    this.socket.removeListener('error', this.#onError);
+    return this.socket;
+  }
+
+  readonly #onConnect = (): void => this.#dial?.connected(this);
+  readonly #onError = (error: NodeJS.ErrnoException): void => this.#dial?.failed(this, error);
 }
 
 /** One call of `dial`: its attempts, and the one end that it comes to. */
@@ -95,7 +116,7 @@ class TcpDial implements DialHandle {
   readonly #port: number;
   #done: DialCallback | null;
   /** Attempts that are neither connected nor failed. */
-  readonly #open: AttemptSocket[] = [];
+  readonly #open: Attempt[] = [];
   /** Index of the address that is dialled next. */
   #next = 0;
   #delay: NodeJS.Timeout | undefined;
@@ -124,19 +145,16 @@ class TcpDial implements DialHandle {
     this.#fail();
   }
 
-  connected(socket: AttemptSocket): void {
-    socket.dial = null;
-    socket.removeListener('connect', onConnect);
-    socket.removeListener('error', onError);
-    this.#open.splice(this.#open.indexOf(socket), 1);
-    this.#end()?.(null, socket, socket.ip);
+  connected(attempt: Attempt): void {
+    this.#open.splice(this.#open.indexOf(attempt), 1);
+    this.#end()?.(null, attempt.release(), attempt.ip);
   }
 
-  failed(socket: AttemptSocket, error: NodeJS.ErrnoException): void {
-    socket.dial = null;
-    this.#open.splice(this.#open.indexOf(socket), 1);
+  failed(attempt: Attempt, error: NodeJS.ErrnoException): void {
+    attempt.forget();
+    this.#open.splice(this.#open.indexOf(attempt), 1);
     const reason = reasonOfCode.get(error.code ?? '') ?? 'connect_failed';
-    this.#note(reason, `${describe(socket.ip, this.#port)}: ${error.code ?? error.message}`);
+    this.#note(reason, `${describe(attempt.ip, this.#port)}: ${error.code ?? error.message}`);
     if (this.#next < this.#addresses.length) this.#attempt();
     else if (this.#open.length === 0) this.#fail();
   }
@@ -144,12 +162,10 @@ class TcpDial implements DialHandle {
   #attempt(): void {
     clearTimeout(this.#delay);
     const ip = this.#addresses[this.#next++] as Ip;
-    const socket = new AttemptSocket(this, ip);
-    this.#open.push(socket);
-    socket.on('connect', onConnect);
-    socket.on('error', onError);
+    const attempt = new Attempt(this, ip);
+    this.#open.push(attempt);
     try {
-      socket.connect({
+      attempt.socket.connect({
         host: ip.text,
         port: this.#port,
         autoSelectFamily: false,
@@ -157,7 +173,7 @@ class TcpDial implements DialHandle {
       });
     } catch (error) {
       // Reported as 'error' in the next turn, like every other failure.
-      socket.destroy(error as Error);
+      attempt.socket.destroy(error as Error);
     }
     if (this.#next < this.#addresses.length) {
       this.#delay = setTimeout(() => this.#attempt(), this.#dialer.attemptDelayMs);
@@ -182,22 +198,13 @@ class TcpDial implements DialHandle {
     this.#done = null;
     clearTimeout(this.#delay);
     this.#dialer.deadlines.delete(this);
-    for (const socket of this.#open) {
-      // Keeps its 'error' listener: a destroyed socket may still report one.
-      socket.dial = null;
-      socket.destroy();
+    for (const attempt of this.#open) {
+      attempt.forget();
+      attempt.socket.destroy();
     }
     this.#open.length = 0;
     return done;
   }
-}
-
-function onConnect(this: AttemptSocket): void {
-  this.dial?.connected(this);
-}
-
-function onError(this: AttemptSocket, error: NodeJS.ErrnoException): void {
-  this.dial?.failed(this, error);
 }
 
 /** 0.0.0.0 and ::, which the kernel takes for this host: the only addresses it connects elsewhere. */
