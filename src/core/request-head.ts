@@ -69,34 +69,33 @@ export function parseConnectHead(bytes: Buffer, from: number): ParsedHead | null
   if (version !== 'HTTP/1.1' && version !== 'HTTP/1.0') {
     return 'the request line must end in HTTP/1.1 or HTTP/1.0';
   }
-  const fields: string[] = [];
-  const problem = lineEnd < 0 ? null : splitFields(text, lineEnd + 2, fields);
+  const fields = new ConnectFields();
+  const problem = lineEnd < 0 ? null : readFields(text, lineEnd + 2, fields);
   if (problem !== null) return problem;
+  const target = requestLine.slice(connect.length, targetEnd);
   return {
-    head: collectConnectFields(
-      requestLine.slice(connect.length, targetEnd),
-      version === 'HTTP/1.1' ? '1.1' : '1.0',
-      fields,
-    ),
+    head: fields.head(target, version === 'HTTP/1.1' ? '1.1' : '1.0'),
     length: end + 4,
   };
 }
 
-/** Header lines → name, value, name, value …; refuses everything RFC 9112 §5 does not allow. */
-function splitFields(text: string, start: number, into: string[]): string | null {
+/** Reads header lines; refuses everything RFC 9112 §5 does not allow. */
+function readFields(text: string, start: number, into: ConnectFields): string | null {
+  let lines = 0;
   let at = start;
   while (at <= text.length) {
-    if (into.length >= maxHeaderLines * 2) return `more than ${maxHeaderLines} header lines`;
+    lines++;
+    if (lines > maxHeaderLines) return `more than ${maxHeaderLines} header lines`;
     let next = text.indexOf('\r\n', at);
     if (next < 0) next = text.length;
-    const problem = splitField(text, at, next, into);
+    const problem = readField(text, at, next, into);
     if (problem !== null) return problem;
     at = next + 2;
   }
   return null;
 }
 
-function splitField(text: string, start: number, end: number, into: string[]): string | null {
+function readField(text: string, start: number, end: number, into: ConnectFields): string | null {
   let colon = start;
   for (; colon < end; colon++) {
     const code = text.charCodeAt(colon);
@@ -115,7 +114,7 @@ function splitField(text: string, start: number, end: number, into: string[]): s
       return 'a header value holds a control character';
     }
   }
-  into.push(text.slice(start, colon), text.slice(from, to));
+  if (mattersByLength(colon - start)) into.add(text.slice(start, colon), text.slice(from, to));
   return null;
 }
 
@@ -128,44 +127,63 @@ for (const char of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 }
 export const isTokenCode = (code: number): boolean => code < 256 && tokenCodes[code] === 1;
 
-/**
- * Picks out of a header list (name, value, name, value …) what a CONNECT is judged by.
- * Only names of the five lengths that matter are folded, so that most headers cost one comparison.
- */
+/** Lengths of the names that `ConnectFields` looks at: no string is made for any other line. */
+function mattersByLength(length: number): boolean {
+  return length === 3 || length === 4 || length === 14 || length === 17 || length === 19;
+}
+
+/** What a CONNECT is judged by, picked out of its header lines one by one. */
+class ConnectFields {
+  #hosts = 0;
+  #authorization: string | undefined;
+  #authorizations = 0;
+  #body = false;
+  #via: string | undefined;
+
+  add(name: string, value: string): void {
+    switch (name.toLowerCase()) {
+      case 'via':
+        this.#via = this.#via === undefined ? value : `${this.#via}, ${value}`;
+        break;
+      case 'host':
+        this.#hosts++;
+        break;
+      case 'content-length':
+        if (value !== '0') this.#body = true;
+        break;
+      case 'transfer-encoding':
+        this.#body = true;
+        break;
+      case 'proxy-authorization':
+        this.#authorizations++;
+        this.#authorization = value;
+        break;
+      default:
+    }
+  }
+
+  head(target: string, version: '1.0' | '1.1'): ConnectHead {
+    return {
+      target,
+      version,
+      hosts: this.#hosts,
+      authorization: this.#authorization,
+      authorizations: this.#authorizations,
+      body: this.#body,
+      via: this.#via,
+    };
+  }
+}
+
+/** The same out of a header list that node:http has read: name, value, name, value … */
 export function collectConnectFields(
   target: string,
   version: '1.0' | '1.1',
   fields: readonly string[],
 ): ConnectHead {
-  let hosts = 0;
-  let authorization: string | undefined;
-  let authorizations = 0;
-  let body = false;
-  let via: string | undefined;
+  const collected = new ConnectFields();
   for (let at = 0; at + 1 < fields.length; at += 2) {
-    const name = fields[at] as string;
-    const value = fields[at + 1] as string;
-    switch (name.length) {
-      case 3:
-        if (name.toLowerCase() === 'via') via = via === undefined ? value : `${via}, ${value}`;
-        break;
-      case 4:
-        if (name.toLowerCase() === 'host') hosts++;
-        break;
-      case 14:
-        if (name.toLowerCase() === 'content-length' && value !== '0') body = true;
-        break;
-      case 17:
-        if (name.toLowerCase() === 'transfer-encoding') body = true;
-        break;
-      case 19:
-        if (name.toLowerCase() === 'proxy-authorization') {
-          authorizations++;
-          authorization = value;
-        }
-        break;
-      default:
-    }
+    collected.add(fields[at] as string, fields[at + 1] as string);
   }
-  return { target, version, hosts, authorization, authorizations, body, via };
+  return collected.head(target, version);
 }
