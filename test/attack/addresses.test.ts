@@ -4,7 +4,7 @@ import cases from '../cases/addresses.json' with { type: 'json' };
 import { ipFromNumber, longestBlock, rangeOf } from '../support/address-numbers.ts';
 import { openBlackHole } from '../support/black-hole.ts';
 import { type DnsServer, startDnsServer, type ZoneEntry } from '../support/dns-server.ts';
-import { onlyLine } from '../support/egress-lines.ts';
+import { onlyLine, waitForLine } from '../support/egress-lines.ts';
 import { dnsAddress, enterNamespace, forbiddenAddresses } from '../support/namespace.ts';
 import { canary, echo, type Origin, startTcpOrigin } from '../support/origins.ts';
 import { agent, ProxyProcess } from '../support/proxy-process.ts';
@@ -388,6 +388,29 @@ describe('the proxy itself', () => {
       else assert.equal(answer.status, 200);
     });
   }
+});
+
+test('a grant that is withdrawn ends the tunnels and requests that rest on it', async () => {
+  const lists = (addresses: readonly string[]) => {
+    const entry = { host: 'lent.test', ports: [port], addresses };
+    const both = ['tcp', 'http'].map((scheme) => ({ ...entry, scheme }));
+    return { 'demo.yaml': { agents: { demo: agent(token, both) } } };
+  };
+  dns.zone['lent.test'] = { a: [service] };
+  await proxy.reload(lists(['10.0.0.0/24']));
+  const clients = await Promise.all([0, 1].map(() => RawClient.connect({ port: proxy.port })));
+  const [tunnel, plain] = clients as [RawClient, RawClient];
+  assert.equal((await tunnel.tunnel(`lent.test:${port}`, credentials)).status, 200);
+  const seen = (origins[2] as Origin).connections.length;
+  plain.write(`GET http://lent.test:${port}/ HTTP/1.1\r\nHost: lent.test\r\n${credentials}\r\n`);
+  await (origins[2] as Origin).connection(seen);
+  await proxy.reload(lists(['10.9.0.0/24']));
+  for (const client of clients) {
+    await client.readToClose(1000);
+    client.close();
+  }
+  const line = await waitForLine(proxy.logFile, { event: 'close', host: 'lent.test' });
+  assert.deepEqual([line.verdict, line.end], ['block', 'policy_changed']);
 });
 
 test('leaves a whole log and untouched canaries', async () => {
