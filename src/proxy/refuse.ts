@@ -229,10 +229,10 @@ function hint(reason: Reason, exchange: Exchange): string {
 function mayReach(exchange: Exchange): string {
   const agent = exchange.agent;
   if (agent === undefined) return '';
-  const names = [
-    ...agent.groups.map((grant) => grant.group.name),
-    ...agent.allow.map((entry) => entry.pattern),
-  ];
+  const groups = agent.groups.map((grant) => grant.group.name);
+  const patterns = agent.allow.map((entry) => entry.pattern);
+  // A host with an entry for each scheme or port is named once.
+  const names = [...new Set([...groups, ...patterns])];
   if (names.length === 0) return `Agent ${agent.id} may reach nothing. `;
   const shown = names.slice(0, 8).join(', ');
   const more = names.length > 8 ? ` and ${names.length - 8} more` : '';

@@ -79,6 +79,8 @@ describe('Chromium', { skip: missingClient('chromium') }, () => {
   test('shows the refusal of a page over http as the page', async () => {
     const result = await load('http://evil.test/');
     assert.ok(result.stdout.includes(`"message":"${refusalSentence}"`), describeRun(result));
+    const hint = 'Agent demo may reach: good.test, cdn.test, plain.test. ';
+    assert.ok(result.stdout.includes(hint), describeRun(result));
     assertRefused(result);
   });
 
