@@ -76,14 +76,11 @@ export class Forward implements Live {
     this.#facts = facts;
     const target = this.#readTarget(facts);
     if (target !== null) return target();
+    if (exchange.host === selfHost && exchange.port === 80) return this.#answerSelf();
     if (services.draining()) return this.#refuse('draining');
-    const unidentified =
-      tunnel === null
-        ? identify(exchange, facts.authorization, facts.authorizations)
-        : this.#inherit(tunnel.exchange);
+    const unidentified = this.#identify();
     if (unidentified !== null) return this.#refuse(unidentified);
     if (passedHere(facts.via)) return this.#refuse('loop');
-    if (exchange.host === selfHost && exchange.port === 80) return this.#answerSelf();
     const blocked = authorize(exchange, 'http', tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
     if (this.#response === null && !isWebSocket(facts, request.method)) {
@@ -156,6 +153,12 @@ export class Forward implements Live {
     return tunnel?.host === target.host && tunnel.port === target.port;
   }
 
+  #identify(): Reason | null {
+    const { tunnel } = this.#session;
+    if (tunnel !== null) return this.#inherit(tunnel.exchange);
+    return identify(this.#exchange, this.#facts?.authorization, this.#facts?.authorizations ?? 0);
+  }
+
   /** Inside a tunnel the identity is the tunnel's; it may have ended since. */
   #inherit(tunnel: Exchange): Reason | null {
     const exchange = this.#exchange;
@@ -188,10 +191,13 @@ export class Forward implements Live {
 
   #answerSelf(): void {
     const exchange = this.#exchange;
-    const facts = this.#facts;
     const path = this.#path.split('?', 1)[0] ?? '/';
-    if (needsIdentity(path) && exchange.identity === null) {
-      const failure = identify(exchange, facts?.authorization, facts?.authorizations ?? 0);
+    const { method } = this.#request;
+    if (method !== 'GET' && method !== 'HEAD') {
+      return this.#refuse('bad_request', { message: 'these pages are only for GET' });
+    }
+    if (needsIdentity(path)) {
+      const failure = this.#identify();
       if (failure !== null) return this.#refuse(failure);
     }
     const page = ownPage(this.#session.services, path, exchange.identity);
