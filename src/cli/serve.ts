@@ -87,8 +87,9 @@ function untilStopped(
     // connection; the service manager starts it again.
     process.on('uncaughtException', (error) => {
       fault(error);
-      proxy.reopenLogs();
-      process.exit(1);
+      hurry.abort();
+      const failed = (): void => reject(new CommandError('stopped by a fault of its own.', 1));
+      proxy.stop(hurry.signal).then(failed, failed);
     });
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
