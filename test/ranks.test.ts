@@ -72,7 +72,11 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
   pino: { 'src/observe/operations-log.ts': 'value' },
   'prom-client': { 'src/observe/render-metrics.ts': 'value' },
   tldts: { 'src/config/broad.ts': 'value' },
-  undici: { 'src/proxy/forward.ts': 'type', 'src/upstream/pool.ts': 'value' },
+  undici: {
+    'src/proxy/forward.ts': 'type',
+    'src/proxy/origin-response.ts': 'type',
+    'src/upstream/pool.ts': 'value',
+  },
   yaml: { 'src/config/yaml.ts': 'value' },
 };
 

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { Identity } from '../identity/identity.ts';
 import type { Agent, Entry, Policy } from '../policy/policy.ts';
 import type { Services } from './services.ts';
@@ -39,6 +40,16 @@ export function ownPage(services: Services, path: string, identity: Identity | n
     default:
       return null;
   }
+}
+
+/** Answers with one of our own pages; `sent` is called once it is with the client's connection. */
+export function sendPage(response: ServerResponse, page: Page, sent: () => void): void {
+  response.writeHead(page.status, {
+    'Content-Type': page.type,
+    'Content-Length': Buffer.byteLength(page.body),
+    'Cache-Control': 'no-store',
+  });
+  response.end(page.body, sent);
 }
 
 const welcome = `This is Sallyport, an egress proxy: the one guarded door out of this sandbox.
