@@ -1,6 +1,8 @@
 import { Command } from 'commander';
 import { type CompileResult, compileDirectory } from '../config/compile.ts';
+import { systemFiles } from '../config/file-reader.ts';
 import type { Problem } from '../config/problem.ts';
+import { guardOf } from './evaluate.ts';
 import { CommandError, type Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { plural, styles, writeJson, writeProblems } from './output.ts';
@@ -26,7 +28,13 @@ export function createCommand(io: Io): Command {
       throw new CommandError('name the directory once: as DIR or with --allowlists.', 2);
     }
     const settings = settingsFor(io, options);
-    const result = await compileDirectory(directory ?? settings.allowlists, io.clock.now());
+    const guard = guardOf(settings);
+    const result = await compileDirectory(
+      directory ?? settings.allowlists,
+      io.clock.now(),
+      systemFiles,
+      (ip, port) => guard.isOwnListener(ip, port),
+    );
     if (result.policy === null) io.exitStatus = 1;
     if (options.json)
       writeJson(io.stdout, { ok: result.policy !== null, problems: result.problems });

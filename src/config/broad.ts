@@ -32,11 +32,17 @@ export function reachOfAnybody(pattern: HostPattern): string | null {
 
 /** The same by a list of our own as well: suffixes that also hold names of strangers. */
 export function reachOfStrangers(pattern: HostPattern): string | null {
-  if (pattern.kind === 'name' && pattern.suffix !== 'exact') {
-    const base = nameOf(pattern.labels);
-    if (sharedSuffixes.has(base)) return `names below ${base} that belong to strangers`;
-  }
-  return reachOfAnybody(pattern);
+  const anybody = reachOfAnybody(pattern);
+  if (anybody !== null || pattern.kind !== 'name' || pattern.suffix === 'exact') return anybody;
+  const base = nameOf(pattern.labels);
+  return isSharedSuffix(base) ? `names below ${base} that belong to strangers` : null;
+}
+
+/** In the list as it stands, or with one label as a star there. */
+function isSharedSuffix(base: string): boolean {
+  if (sharedSuffixes.has(base)) return true;
+  const labels = base.split('.');
+  return labels.some((_, index) => sharedSuffixes.has(labels.with(index, '*').join('.')));
 }
 
 function belowSuffix(base: string): string {

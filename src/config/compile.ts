@@ -13,6 +13,7 @@ import type { Report } from './fields.ts';
 import { type FileReader, systemFiles } from './file-reader.ts';
 import type { Injection } from './inject.ts';
 import { lint } from './lint.ts';
+import type { LintContext } from './lint-entry.ts';
 import {
   compareText,
   formatPlace,
@@ -51,15 +52,17 @@ export interface Counts {
 
 /**
  * Reads and compiles a directory of allowlists (contract §3). `now`, ms since the epoch, only decides
- * which entries are warned about as expired. Never rejects: what goes wrong is a problem.
+ * which entries are warned about as expired; with `isOwnListener`, entries that name a listener of
+ * the proxy are errors. Never rejects: what goes wrong is a problem.
  */
 export async function compileDirectory(
   directory: string,
   now: number,
   reader: FileReader = systemFiles,
+  isOwnListener: LintContext['isOwnListener'] = () => false,
 ): Promise<CompileResult> {
   const snapshot = await readSnapshot(directory, reader);
-  return compile(snapshot.files, snapshot.problems, now);
+  return compile(snapshot.files, snapshot.problems, { now, isOwnListener });
 }
 
 /** The same for texts that are at hand: path → content. */
@@ -72,13 +75,13 @@ export function compileTexts(
     const text = texts.get(path) ?? '';
     files.set(path, typeof text === 'string' ? new TextEncoder().encode(text) : text);
   }
-  return compile(files, [], now);
+  return compile(files, [], { now, isOwnListener: () => false });
 }
 
 function compile(
   files: ReadonlyMap<string, Uint8Array>,
   earlier: readonly Problem[],
-  now: number,
+  context: LintContext,
 ): CompileResult {
   const problems = [...earlier];
   const report: Report = (at, code, message, hint) => {
@@ -93,7 +96,7 @@ function compile(
     documents.push(readAllowlistFile(yaml.root, report));
   }
   crossCheck(documents, report);
-  lint(documents, now, report);
+  lint(documents, context, report);
   // What is missing may stand in the file that could not be read.
   if (complete) checkPresence(documents, report);
   const injections = collectInjections(documents, report);

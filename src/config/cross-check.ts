@@ -74,8 +74,8 @@ function reportUnknownGroups(
 }
 
 /**
- * Groups that nobody names, in files that also hold agents. A file of groups alone is a library:
- * what lies there may wait to be used.
+ * Groups that nobody names. What waits in a library is left alone: a group that says what it is
+ * `about`, in a file without agents.
  */
 function reportUnusedGroups(
   files: readonly AllowlistFile[],
@@ -83,9 +83,9 @@ function reportUnusedGroups(
   report: Report,
 ): void {
   const used = new Set(agents.flatMap((agent) => agent.groups.map(({ group }) => group)));
-  for (const { groups } of files.filter((file) => file.agents.length > 0)) {
-    for (const { name, at } of groups) {
-      if (used.has(name)) continue;
+  for (const { groups, agents: beside } of files) {
+    for (const { name, at, about } of groups) {
+      if (used.has(name) || (beside.length === 0 && about !== undefined)) continue;
       const message = `no agent names the group \`${name}\``;
       report(
         at,

@@ -1,4 +1,4 @@
-import type { Cidr } from '../core/ip.ts';
+import type { Cidr, Ip } from '../core/ip.ts';
 import { isMetadata, isMetadataName, neverGranted } from '../policy/address-guard.ts';
 import { reachOfAnybody, reachOfStrangers } from './broad.ts';
 import type { EntryLine } from './entry.ts';
@@ -7,6 +7,17 @@ import { dohHosts, relayPorts, sharedHosts, uploadHosts, webhookHosts } from './
 import { reaches } from './pattern-cover.ts';
 import type { Position } from './problem.ts';
 import { noteSilences, type ProblemCode } from './problem-codes.ts';
+
+/** What surrounds the files. */
+export interface LintContext {
+  /** Ms since the epoch. */
+  readonly now: number;
+  /** True for an address and port on which the proxy itself listens. */
+  readonly isOwnListener: (ip: Ip, port: number) => boolean;
+}
+
+/** Shortest prefixes that a private network has: 10.0.0.0/8 (RFC 1918), fc00::/7 (RFC 4193). */
+const widestPrefix = { 4: 8, 6: 7 } as const;
 
 interface HostList {
   readonly code: ProblemCode;
@@ -48,15 +59,17 @@ const hostLists: readonly HostList[] = [
 ];
 
 /** Everything about one entry of an allow list that needs no other entry. */
-export function lintAllowEntry(entry: EntryLine, now: number, report: Report): void {
+export function lintAllowEntry(entry: EntryLine, context: LintContext, report: Report): void {
   lintBreadth(entry, reachOfStrangers(entry.pattern), report);
   lintAddresses(entry, report);
-  lintEnd(entry.until, now, entry.at, report);
+  lintOwnListeners(entry, context, report);
+  lintEnd(entry.until, context.now, entry.at, report);
   const reportUnlessNoted: Report = (at, code, message, hint) => {
     if (entry.note === undefined || !noteSilences(code)) report(at, code, message, hint);
   };
   // A wildcard over strangers' names reaches half of what is listed, and has been told.
   if (reachOfStrangers(entry.pattern) === null) lintHosts(entry, reportUnlessNoted);
+  lintRanges(entry, reportUnlessNoted);
   lintPorts(entry, reportUnlessNoted);
   lintInjections(entry, report, reportUnlessNoted);
 }
@@ -100,9 +113,36 @@ function lintAddresses(entry: EntryLine, report: Report): void {
 function lintGrant(cidr: Cidr, at: Position, report: Report): void {
   const reason = neverGranted(cidr);
   if (reason === null) return;
-  const single = cidr.prefix === (cidr.ip.family === 4 ? 32 : 128);
-  const code = single && isMetadata(cidr.ip) ? 'metadata-entry' : 'never-granted';
+  const code = isOneAddress(cidr) && isMetadata(cidr.ip) ? 'metadata-entry' : 'never-granted';
   report(at, code, reason, 'Take the address out.');
+}
+
+function lintOwnListeners(
+  { pattern, ports, at }: EntryLine,
+  { isOwnListener }: LintContext,
+  report: Report,
+): void {
+  if (pattern.kind !== 'cidr' || !isOneAddress(pattern.cidr)) return;
+  const port = ports?.find((candidate) => isOwnListener(pattern.cidr.ip, candidate));
+  if (port === undefined) return;
+  const message = `\`${pattern.text}\`: Sallyport itself listens on port ${port} there; no entry can grant it`;
+  report(at, 'own-listener', message, 'Take the port out; whoever uses the proxy needs no entry.');
+}
+
+function lintRanges({ pattern, addresses, at }: EntryLine, report: Report): void {
+  const ranges = pattern.kind === 'cidr' ? [pattern.cidr, ...addresses] : addresses;
+  const wide = ranges.find(
+    (cidr) => cidr.prefix < widestPrefix[cidr.ip.family] && neverGranted(cidr) === null,
+  );
+  if (wide === undefined) return;
+  const message = `${wide.text} is wider than any network of one owner`;
+  const hint =
+    'Name the ranges that are needed, or say why it is meant with a `note` in the long form.';
+  report(at, 'wide-range', message, hint);
+}
+
+function isOneAddress({ ip, prefix }: Cidr): boolean {
+  return prefix === (ip.family === 4 ? 32 : 128);
 }
 
 /** `until` of an entry or a group's grant. */

@@ -1,43 +1,43 @@
 import type { AgentDefinition, AllowlistFile, GroupDefinition } from './allowlist-file.ts';
 import type { EntryLine } from './entry.ts';
 import type { Report } from './fields.ts';
-import { lintAllowEntry, lintDenyEntry, lintEnd } from './lint-entry.ts';
+import { type LintContext, lintAllowEntry, lintDenyEntry, lintEnd } from './lint-entry.ts';
 import { lintDenied, lintGroupLines, lintList } from './lint-list.ts';
 import { PatternIndex } from './pattern-cover.ts';
 
 /**
  * What is allowed by the format and still a mistake, or deserves a second look: breadth, hosts of a
- * kind, entries that do nothing. `now` in ms since the epoch. Errors refuse the files, warnings do not;
+ * kind, entries that do nothing. Errors refuse the files, warnings do not;
  * `problem-codes.ts` says which is which and which warnings a `note` silences.
  */
-export function lint(files: readonly AllowlistFile[], now: number, report: Report): void {
+export function lint(files: readonly AllowlistFile[], context: LintContext, report: Report): void {
   const topDeny = files.flatMap((file) => file.deny);
   const groups = files.flatMap((file) => file.groups);
   const agents = files.flatMap((file) => file.agents);
   lintDenyList(topDeny, report);
-  for (const group of groups) lintGroup(group, topDeny, now, report);
-  for (const agent of agents) lintAgent(agent, now, report);
+  for (const group of groups) lintGroup(group, topDeny, context, report);
+  for (const agent of agents) lintAgent(agent, context, report);
   lintAgentDenies(agents, groups, topDeny, report);
 }
 
 function lintGroup(
   group: GroupDefinition,
   topDeny: readonly EntryLine[],
-  now: number,
+  context: LintContext,
   report: Report,
 ): void {
-  for (const entry of group.allow) lintAllowEntry(entry, now, report);
+  for (const entry of group.allow) lintAllowEntry(entry, context, report);
   lintList(group.allow, report);
   lintDenyList(group.deny, report);
   lintDenied(group.allow, indexOf([...group.deny, ...topDeny]), report);
 }
 
-function lintAgent(agent: AgentDefinition, now: number, report: Report): void {
-  for (const entry of agent.allow) lintAllowEntry(entry, now, report);
+function lintAgent(agent: AgentDefinition, context: LintContext, report: Report): void {
+  for (const entry of agent.allow) lintAllowEntry(entry, context, report);
   lintList(agent.allow, report);
   lintDenyList(agent.deny, report);
   lintGroupLines(agent.groups, report);
-  for (const { until, at } of agent.groups) lintEnd(until, now, at, report);
+  for (const { until, at } of agent.groups) lintEnd(until, context.now, at, report);
   const { issued, tokens, certificates, sourcesAlone } = agent.credentials;
   if (!issued && tokens.length === 0 && certificates.length === 0 && !sourcesAlone) {
     const message = `nothing can identify the agent \`${agent.id}\`: it has no credential of any kind`;

@@ -38,7 +38,9 @@ export function parseListenAddress(text: string): { value: ListenSetting } | Com
 
 function listenHint(text: string): string {
   const port = /^\*?:?(\d{1,5})$/u.exec(text)?.[1];
-  if (port !== undefined) return `127.0.0.1:${port}, or 0.0.0.0:${port} for every address`;
+  if (port !== undefined && Number(port) <= 65_535) {
+    return `127.0.0.1:${port}, or 0.0.0.0:${port} for every address`;
+  }
   if (parseIp(text)?.family === 6) return `[${text}]:3128`;
   if (parseIp(text) !== null) return `${text}:3128`;
   return '127.0.0.1:3128, [::1]:3128 or 0.0.0.0:3128; port 0 takes any free one';

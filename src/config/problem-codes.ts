@@ -74,6 +74,7 @@ export const problemCodes = {
   // Reach: errors
   'broad-wildcard': error('a wildcard over names that strangers can register'),
   'metadata-entry': error('an entry that names a metadata service'),
+  'own-listener': error('an entry that names a listener of the proxy itself'),
   'never-granted': error('an entry or range that can never be granted'),
   'broad-inject': error('a secret given to every name of a broad wildcard'),
   // Reach: warnings
@@ -89,6 +90,7 @@ export const problemCodes = {
   'upload-host': unlessNoted('a host made for uploads and publishing'),
   'shared-host': unlessNoted("a host where strangers' content lives beside what is wanted"),
   'webhook-host': unlessNoted('a host that takes messages from anybody'),
+  'wide-range': unlessNoted('a range of addresses as wide as a large part of the Internet'),
   'relay-port': unlessNoted('a port on which proxies listen: it may lead anywhere'),
   'inject-in-clear': unlessNoted('a secret sent over plain HTTP'),
   'inject-wildcard': unlessNoted('a secret given to every name of a wildcard'),

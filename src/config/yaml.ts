@@ -78,7 +78,7 @@ export function readYaml(file: string, bytes: Uint8Array): YamlResult {
 
 function parse(file: string, text: string): YamlResult {
   const lines = new LineCounter();
-  const reader = new TreeReader(file, lines);
+  const reader = new TreeReader(file, text, lines);
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   for (const token of tokens) {
     if (token.type === 'directive') {
@@ -151,10 +151,12 @@ function nothing(at: Position): YamlScalar {
 class TreeReader {
   readonly problems: Problem[] = [];
   readonly #file: string;
+  readonly #text: string;
   readonly #lines: LineCounter;
 
-  constructor(file: string, lines: LineCounter) {
+  constructor(file: string, text: string, lines: LineCounter) {
     this.#file = file;
+    this.#text = text;
     this.#lines = lines;
   }
 
@@ -202,14 +204,14 @@ class TreeReader {
       return { kind: 'broken', at };
     }
     if (node.anchor !== undefined) {
-      this.report(node.range[0], 'yaml-anchor', `\`&${clip(node.anchor)}\` is an anchor`);
+      const written = `&${node.anchor}`;
+      const offset = this.#offsetBefore(node, written);
+      this.report(offset, 'yaml-anchor', `\`${clip(written)}\` is an anchor`);
     }
     if (node.tag !== undefined && !coreTags.has(node.tag)) {
-      this.report(
-        node.range[0],
-        'yaml-tag',
-        `\`${clip(node.tag.replace(CORE, '!!'))}\` is not a tag of the core schema`,
-      );
+      const written = node.tag.replace(CORE, '!!');
+      const offset = this.#offsetBefore(node, written);
+      this.report(offset, 'yaml-tag', `\`${clip(written)}\` is not a tag of the core schema`);
     }
     if (isScalar(node))
       return { kind: 'scalar', at, value: plainValue(node.value), source: node.source };
@@ -274,6 +276,12 @@ class TreeReader {
     } else {
       this.report(offset, 'yaml-alias', `\`${clip(text)}\` is an alias`);
     }
+  }
+
+  /** The package's ranges begin behind anchor and tag, which stand before the node they belong to. */
+  #offsetBefore(node: ParsedNode, written: string): number {
+    const offset = this.#text.lastIndexOf(written, node.range[0]);
+    return offset === -1 ? node.range[0] : offset;
   }
 
   #position(offset: number): Position {

@@ -36,6 +36,35 @@ describe('check', () => {
     );
   });
 
+  test('an entry that names a listener of the settings in force is an error', async () => {
+    const moved = 'listen: [127.0.0.1:4128]\nadmin: "[::1]:4129"\n';
+    const cases = [
+      ['127.0.0.1:3128', undefined, true],
+      ['127.0.0.1:3128', moved, false],
+      ['http://127.0.0.1:3129', undefined, true],
+      ['tcp://127.0.0.1:3129', undefined, true],
+      ['127.0.0.1:4128', moved, true],
+      ['"[::1]:4129"', moved, true],
+      ['{host: 127.0.0.1, ports: [443, 3128]}', undefined, true],
+      ['127.0.0.0/8:3128', undefined, false],
+      ['127.0.0.1', undefined, false],
+      ['127.0.0.2:3128', undefined, false],
+    ] as const;
+    for (const [entry, config, refused] of cases) {
+      using home = installation(
+        `agents: {demo: {owner: a@example.com, purpose: p, allow: [${entry}]}}\n`,
+      );
+      const flags: string[] = [];
+      if (config !== undefined) {
+        fs.writeFileSync(path.join(home.root, 'c.yaml'), config);
+        flags.push('--config', path.join(home.root, 'c.yaml'));
+      }
+      const { status, stdout } = await home.run(['check', ...flags]);
+      assert.equal(status, refused ? 1 : 0, `${entry} ${stdout}`);
+      assert.equal(/agents\.yaml:1:\d+ {2}own-listener {2}/u.test(stdout), refused, entry);
+    }
+  });
+
   test('of bad files prints every problem with its place and hint, and exits 1', async () => {
     using home = installation(bad);
     const { status, stdout } = await home.run(['check']);
