@@ -68,6 +68,7 @@ export class DataPlane {
   readonly #workers: number;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
+  #started = false;
   #draining = false;
 
   /** @throws SecretFileError if the key file cannot be used. */
@@ -122,9 +123,11 @@ export class DataPlane {
     this.#front = new Front(services, share);
   }
 
-  /** Says that it runs. False if the egress log cannot be written. */
+  /** Says that it runs, and takes connections from now on. False if the egress log cannot be written. */
   start(): boolean {
-    return this.log.write({ event: 'start', policy: this.#policy.digest });
+    this.#started = this.log.write({ event: 'start', policy: this.#policy.digest });
+    if (this.#started) this.#front.begin();
+    return this.#started;
   }
 
   async listen(on: ListenOn): Promise<AddressInfo> {
@@ -179,7 +182,7 @@ export class DataPlane {
     this.#front.close();
     this.#connections.cutAll('draining');
     this.#connections.close();
-    this.log.write({ event: 'stop', policy: this.#policy.digest });
+    if (this.#started) this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
   }
 }
