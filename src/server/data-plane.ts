@@ -68,7 +68,6 @@ export class DataPlane {
   readonly #workers: number;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
-  #started = false;
   #draining = false;
 
   /** @throws SecretFileError if the key file cannot be used. */
@@ -123,11 +122,9 @@ export class DataPlane {
     this.#front = new Front(services, share);
   }
 
-  /** Says that it runs, and takes connections from now on. False if the egress log cannot be written. */
+  /** Says that it runs. False if the egress log cannot be written. */
   start(): boolean {
-    this.#started = this.log.write({ event: 'start', policy: this.#policy.digest });
-    if (this.#started) this.#front.begin();
-    return this.#started;
+    return this.log.write({ event: 'start', policy: this.#policy.digest });
   }
 
   async listen(on: ListenOn): Promise<AddressInfo> {
@@ -182,7 +179,7 @@ export class DataPlane {
     this.#front.close();
     this.#connections.cutAll('draining');
     this.#connections.close();
-    if (this.#started) this.log.write({ event: 'stop', policy: this.#policy.digest });
+    this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
   }
 }

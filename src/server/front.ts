@@ -18,7 +18,6 @@ export class Front {
   readonly #cap: number;
   readonly #servers: Server[] = [];
   #open = 0;
-  #begun = false;
   /** Heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
   readonly #waiting = new Set<HeadReader>();
   /** One function for every connection: what is gone is only counted. */
@@ -56,11 +55,6 @@ export class Front {
     return server.address() as AddressInfo;
   }
 
-  /** From here on clients are served; those who came before are turned away without a word. */
-  begin(): void {
-    this.#begun = true;
-  }
-
   /** Stops accepting; what is open stays. */
   close(): void {
     for (const server of this.#servers) server.close();
@@ -73,10 +67,6 @@ export class Front {
 
   accept(socket: Socket): void {
     const { metrics } = this.#services;
-    if (!this.#begun) {
-      socket.destroy();
-      return;
-    }
     if (this.#open >= this.#cap && !this.#makeRoom()) {
       socket.on('error', () => {});
       this.#turnAway(socket);

@@ -107,14 +107,13 @@ async function startLocal(
   operations: OperationsLog,
 ): Promise<Started> {
   const plane = new DataPlane(options, policy, operations);
+  if (!plane.start()) throw logUnwritable(options.log);
   const listeners: ListenOn[] = [];
   try {
     for (const on of listen) {
       const { port } = await listening(on, () => plane.listen(on));
       listeners.push({ host: on.host, port });
     }
-    // Only now: one that cannot take its ports must not write into the log of the one that has them.
-    if (!plane.start()) throw logUnwritable(options.log);
   } catch (error) {
     plane.stop();
     throw error;
@@ -151,9 +150,9 @@ async function startThreads(
     );
     workers.push(worker);
     try {
+      if (!(await worker.start())) throw logUnwritable(options.log);
       // The first one takes the ports, the others join it there.
       listeners = await listening(listeners[0], () => worker.listen(listeners));
-      if (!(await worker.start())) throw logUnwritable(options.log);
     } catch (error) {
       await Promise.all(workers.map((started) => started.stop()));
       throw error;
