@@ -5,7 +5,7 @@ import type { Identity } from '../identity/identity.ts';
 import type { EgressEvent, EgressRecord } from '../observe/egress-log.ts';
 import type { Decision } from '../policy/decide.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
-import type { Services } from './services.ts';
+import type { LiveDescription, Services } from './services.ts';
 
 /**
  * The context of one tunnel or one HTTP request, from its first byte to its last log line. One
@@ -143,6 +143,30 @@ export class Exchange {
   abandon(): void {
     this.#finished = true;
     this.#release();
+  }
+
+  /** What /connections shows of it; null while it has no agent or no target. `mono` is the monotonic clock. */
+  describe(
+    kind: LiveDescription['kind'],
+    mono: number,
+    counts: { readonly bytesUp: number; readonly bytesDown: number },
+  ): LiveDescription | null {
+    if (this.identity === null || this.host === undefined) return null;
+    return {
+      id: this.id,
+      agent: this.identity.agent.id,
+      kind,
+      host: this.host,
+      port: this.port ?? 0,
+      entry: this.decision?.entry?.at,
+      client: this.client,
+      address: this.address,
+      token: this.token,
+      task: this.identity.task,
+      bytes_up: counts.bytesUp,
+      bytes_down: counts.bytesDown,
+      age: Math.round(mono - this.startedAt) / 1000,
+    };
   }
 
   #reported(): Reason | undefined {

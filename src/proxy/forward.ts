@@ -16,7 +16,7 @@ import type { HttpSession } from './http-session.ts';
 import { inheritIdentity } from './inherited-identity.ts';
 import { OriginResponse } from './origin-response.ts';
 import type { RefusalDetail } from './refuse.ts';
-import { refusal, refusalBytes } from './refuse.ts';
+import { isDestinationsFault, refusal, refusalBytes, resolveDetail } from './refuse.ts';
 import { standing } from './rejudge.ts';
 import { hasContent, isFinalRecipient, nextMaxForwards, unmetDemand } from './request-semantics.ts';
 import { readTarget } from './request-target.ts';
@@ -320,33 +320,13 @@ export class Forward implements Live {
   }
 
   describe(now: number): LiveDescription | null {
-    const exchange = this.#exchange;
-    if (exchange.identity === null || exchange.host === undefined) return null;
-    return {
-      id: exchange.id,
-      agent: exchange.identity.agent.id,
-      kind: 'request',
-      host: exchange.host,
-      port: exchange.port ?? 80,
-      entry: exchange.decision?.entry?.at,
-      client: exchange.client,
-      address: exchange.address,
-      token: exchange.token,
-      task: exchange.identity.task,
-      bytes_up: exchange.bytesUp,
-      bytes_down: exchange.bytesDown,
-      age: Math.round(now - exchange.startedAt) / 1000,
-    };
+    return this.#exchange.describe('request', now, this.#exchange);
   }
 
   #fail(reason: Reason, rcode: string | undefined): void {
     if (this.#over) return;
-    if (reason === 'address_not_allowed' || reason === 'loop' || reason === 'overloaded') {
-      return this.#refuse(reason);
-    }
-    const detail: RefusalDetail =
-      rcode === undefined ? {} : rcode === 'TIMEOUT' ? { rcode, status: 504 } : { rcode };
-    const answer = refusal(this.#exchange, reason, detail);
+    if (!isDestinationsFault(reason)) return this.#refuse(reason);
+    const answer = refusal(this.#exchange, reason, resolveDetail(rcode));
     this.#exchange.status = answer.status;
     this.#exchange.failed = reason;
     if (!this.#exchange.recordOpen(reason)) return this.#refuse('log_unavailable');

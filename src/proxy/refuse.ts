@@ -36,6 +36,17 @@ const unidentified: ReadonlySet<Reason> = new Set([
 /** Status for reasons that usually cut a tunnel, where nothing has been answered yet. */
 const unanswered: Partial<Record<Reason, number>> = { policy_changed: 403, idle_timeout: 504 };
 
+/** The policy said yes and the destination failed: an `open` line, where our own no is a `block`. */
+export function isDestinationsFault(reason: Reason): boolean {
+  return reasons[reason].fault === 'destination';
+}
+
+/** What a name that could not be resolved adds to its refusal. */
+export function resolveDetail(rcode: string | undefined): RefusalDetail {
+  if (rcode === undefined) return {};
+  return rcode === 'TIMEOUT' ? { rcode, status: 504 } : { rcode };
+}
+
 /**
  * Builds the answer to a refused exchange. The only writer of refusals: nothing of the request is
  * echoed but the parsed target.

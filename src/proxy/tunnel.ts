@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { parseAuthority } from '../core/authority-form.ts';
 import type { Ip } from '../core/ip.ts';
-import { type Reason, reasons } from '../core/reasons.ts';
+import type { Reason } from '../core/reasons.ts';
 import type { ConnectHead } from '../core/request-head.ts';
 import type { Decision } from '../policy/decide.ts';
 import { HTTP, HTTPS, TCP } from '../policy/decide.ts';
@@ -14,7 +14,7 @@ import { deadSink, endGracefully } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
 import { HelloGate } from './hello-gate.ts';
 import type { RefusalDetail } from './refuse.ts';
-import { refusal, refusalBytes } from './refuse.ts';
+import { isDestinationsFault, refusal, refusalBytes, resolveDetail } from './refuse.ts';
 import { standing } from './rejudge.ts';
 import { Relay } from './relay.ts';
 import { selfHost } from './self.ts';
@@ -216,7 +216,7 @@ export class Tunnel implements Sink, Live {
     socket.once('close', () => {
       const refused = this.#refused;
       if (refused === null) this.#over('client', undefined);
-      else if (reasons[refused].fault === 'destination') this.#over('origin', undefined);
+      else if (isDestinationsFault(refused)) this.#over('origin', undefined);
       else this.#over(refused, refused);
     });
     this.#services.http.serve(socket, first, this);
@@ -320,33 +320,14 @@ export class Tunnel implements Sink, Live {
   }
 
   describe(now: number): LiveDescription | null {
-    const { exchange } = this;
-    if (exchange.identity === null || exchange.host === undefined) return null;
-    const counts = this.#relay ?? exchange;
-    return {
-      id: exchange.id,
-      agent: exchange.identity.agent.id,
-      kind: 'tunnel',
-      host: exchange.host,
-      port: exchange.port ?? 0,
-      entry: exchange.decision?.entry?.at,
-      client: exchange.client,
-      address: exchange.address,
-      token: exchange.token,
-      task: exchange.identity.task,
-      bytes_up: counts.bytesUp,
-      bytes_down: counts.bytesDown,
-      age: Math.round(now - exchange.startedAt) / 1000,
-    };
+    return this.exchange.describe('tunnel', now, this.#relay ?? this.exchange);
   }
 
   /** The destination, or its address, says no after the policy said yes. */
   #fail(reason: Reason, rcode: string | undefined): void {
     if (this.#phase !== 'opening') return;
-    if (isRefusal(reason)) return this.#refuse(reason);
-    const status =
-      rcode === 'TIMEOUT' ? { status: 504, rcode } : rcode === undefined ? {} : { rcode };
-    const answer = refusal(this.exchange, reason, status);
+    if (!isDestinationsFault(reason)) return this.#refuse(reason);
+    const answer = refusal(this.exchange, reason, resolveDetail(rcode));
     this.exchange.status = answer.status;
     if (!this.exchange.recordOpen(reason)) return this.#refuse('log_unavailable');
     this.#leave(refusalBytes(answer));
@@ -407,11 +388,6 @@ export class Tunnel implements Sink, Live {
 
 const nothing = Buffer.alloc(0);
 function ignore(): void {}
-
-/** Vetting and dialling can end in a refusal by policy, or by ourselves; the rest is the destination's. */
-function isRefusal(reason: Reason): boolean {
-  return reason === 'address_not_allowed' || reason === 'loop' || reason === 'overloaded';
-}
 
 function headProblem(head: ConnectHead): string | null {
   if (head.version === '1.1' && head.hosts !== 1) {
