@@ -22,8 +22,11 @@ const concurrency = availableParallelism();
  */
 const rerunAtMost = 6;
 
-/** Milliseconds for one test and for one file: none of them comes near it unless it hangs. */
+/** Milliseconds for one test: none of them comes near it unless it hangs. */
 const timeout = 120_000;
+
+/** Milliseconds for everything. Then what still runs is killed, whatever it waits for. */
+const deadline = 480_000;
 
 const root = path.dirname(import.meta.dirname);
 const wanted = process.argv.slice(2);
@@ -44,6 +47,12 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     running?.kill(signal);
   });
 }
+setTimeout(() => {
+  stopped = true;
+  console.error(`\nThe tests did not end within ${deadline} ms: what still runs is killed.`);
+  // The runner leads a process group, in which all that it has started is.
+  if (running?.pid !== undefined) process.kill(-running.pid, 'SIGKILL');
+}, deadline).unref();
 
 /** One run of node's test runner; resolves to its exit status and the files that failed. */
 async function runTests(
@@ -60,6 +69,7 @@ async function runTests(
     process.execPath,
     [
       '--test',
+      `--import=${path.join(import.meta.dirname, 'support/watchdog.ts')}`,
       `--test-timeout=${timeout}`,
       `--test-concurrency=${atOnce}`,
       ...reporters.flatMap(([reporter, destination]) => [
@@ -69,7 +79,7 @@ async function runTests(
       ...options,
       ...wantedFiles,
     ],
-    { cwd, stdio: 'inherit' },
+    { cwd, stdio: 'inherit', detached: true },
   );
   running = runner;
   const [code] = (await once(runner, 'exit')) as [number | null];

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { namespaceMarker as marker } from './watchdog.ts';
 
 /** Addresses that the proxy may reach: globally reachable, and here on `lo`. */
 export const publicAddresses = [
@@ -29,9 +30,6 @@ export const forbiddenAddresses = [
 
 /** Where /etc/resolv.conf points: run the test's DNS server here, on port 53. */
 export const dnsAddress = '127.0.0.53';
-
-/** Set inside the namespace; its value is never read. */
-const marker = 'SALLYPORT_TEST_NAMESPACE';
 
 /** Set it where a machine without namespaces must fail the tests instead of skipping them. */
 const required = 'SALLYPORT_TEST_REQUIRE_NAMESPACE';
@@ -69,6 +67,8 @@ export async function enterNamespace(file: string): Promise<void> {
     env: { ...process.env, [marker]: '1' },
   });
   forwardSignals(child);
+  // The watchdog ends this process if the one within stands still.
+  process.once('exit', () => child.kill('SIGKILL'));
   const [code] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
   rmSync(directory, { recursive: true });
   process.exit(code ?? 1);
