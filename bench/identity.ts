@@ -14,7 +14,7 @@ import { measure } from './support/micro.ts';
 const tokens = ['a', 'b'].map((prefix) => prefix + randomBytes(32).toString('hex'));
 const key = credentialKey(randomBytes(32));
 const keys = { signing: key, find: (id: string) => (id === key.id ? key : undefined) };
-const source = parseIp('10.20.0.7');
+const evidence = { source: parseIp('10.20.0.7'), certificate: null, listener: null };
 const policy = buildPolicy(policySpec([entrySpec('registry.npm.example', 1)], tokens.map(sha256)));
 
 /** Who is it: from a Proxy-Authorization value to an agent. */
@@ -54,7 +54,7 @@ export const identity: Axis = {
 function identifyInTurn(headers: readonly string[], cacheSize: number, good: boolean) {
   const identifier = new AgentIdentifier({ keys, clock: systemClock, cacheSize });
   return (turn: number): unknown => {
-    const result = identifier.identify(policy, headers[turn % headers.length], source);
+    const result = identifier.identify(policy, headers[turn % headers.length], evidence);
     if (isFailure(result) === good) throw new Error('identified wrongly');
     return result;
   };

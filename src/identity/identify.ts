@@ -4,7 +4,15 @@ import type { Clock } from '../core/clock.ts';
 import type { Ip } from '../core/ip.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 import type { CredentialKeys } from './credential-keys.ts';
-import type { Identifier, Identity, IdentityFailure, IdentityFailureReason } from './identity.ts';
+import type {
+  ClientCertificate,
+  Evidence,
+  Identifier,
+  Identity,
+  IdentityFailure,
+  IdentityFailureReason,
+  ListenerBinding,
+} from './identity.ts';
 import { isFailure } from './identity.ts';
 import { issuedPrefix, verifyCredential } from './issued-credential.ts';
 import { type PresentedCredential, parseProxyAuthorization } from './proxy-authorization.ts';
@@ -25,7 +33,8 @@ const TOKEN_ID_DIGITS = 12;
 const dummyDigest = '0'.repeat(64);
 
 /**
- * The proxy's `Identifier`: issued credentials, static tokens, source addresses.
+ * The proxy's `Identifier`: issued credentials, static tokens, certificates, listeners, source
+ * addresses. All that is shown must be good and name one agent: nothing wrong is passed over.
  *
  * Credentials that were verified are remembered by the SHA-256 of the whole header, so that neither
  * a secret nor anything that could be replayed stays in memory. Only successes are remembered, only
@@ -47,9 +56,31 @@ export class AgentIdentifier implements Identifier {
   identify(
     policy: Policy,
     header: string | undefined,
-    source: Ip | null,
+    evidence: Evidence,
   ): Identity | IdentityFailure {
-    if (header === undefined) return identifyBySource(policy, source);
+    const presented = header === undefined ? null : this.#byHeader(policy, header);
+    if (presented !== null && isFailure(presented)) return presented;
+    const identity = this.#withConnection(policy, presented, evidence);
+    if (isFailure(identity)) return identity;
+    return sourceAllowed(identity.agent, evidence.source)
+      ? identity
+      : failure('source_not_allowed', identity.agent, identity.token);
+  }
+
+  recheck(
+    policy: Policy,
+    identity: Identity,
+    evidence: Evidence,
+  ): IdentityFailureReason | 'policy_changed' | null {
+    const agent = policy.agents.get(identity.agent.id);
+    if (agent === undefined) return 'policy_changed';
+    if (this.#clock.now() >= identity.expiresAt) return 'credential_expired';
+    if (!stillAccepted(policy, agent, identity, evidence)) return 'policy_changed';
+    if (evidence.certificate?.isListed() === true) return 'credential_revoked';
+    return sourceAllowed(agent, evidence.source) ? null : 'source_not_allowed';
+  }
+
+  #byHeader(policy: Policy, header: string): Identity | IdentityFailure {
     if (policy !== this.#policy) {
       this.#verified.clear();
       this.#policy = policy;
@@ -63,21 +94,26 @@ export class AgentIdentifier implements Identifier {
       return failure('credential_expired', identity.agent, identity.token);
     }
     if (known === undefined) this.#verified.set(key, identity);
-    return sourceAllowed(identity.agent, source)
-      ? identity
-      : failure('source_not_allowed', identity.agent, identity.token);
+    return identity;
   }
 
-  recheck(
+  /**
+   * Adds what the connection itself proves. A source address is weak and widely shared: it
+   * identifies only who shows nothing else.
+   */
+  #withConnection(
     policy: Policy,
-    identity: Identity,
-    source: Ip | null,
-  ): IdentityFailureReason | 'policy_changed' | null {
-    const agent = policy.agents.get(identity.agent.id);
-    if (agent === undefined) return 'policy_changed';
-    if (this.#clock.now() >= identity.expiresAt) return 'credential_expired';
-    if (!stillAccepted(policy, agent, identity, source)) return 'policy_changed';
-    return sourceAllowed(agent, source) ? null : 'source_not_allowed';
+    presented: Identity | null,
+    evidence: Evidence,
+  ): Identity | IdentityFailure {
+    const { certificate, listener } = evidence;
+    let identity: Identity | IdentityFailure | null = presented;
+    if (certificate !== null) {
+      identity = joined(identity, identifyByCertificate(policy, certificate, this.#clock.now()));
+    }
+    if (listener !== null) identity = joined(identity, identifyByListener(policy, listener));
+    identity ??= identifyBySource(policy, evidence.source);
+    return identity ?? failure('no_credentials', undefined, undefined);
   }
 
   /** Proves a header from scratch; the result may have expired, and the source is not looked at. */
@@ -104,6 +140,7 @@ export class AgentIdentifier implements Identifier {
       agent,
       kind: 'issued',
       token: claims.id,
+      issuedAt: claims.issuedAt * 1000,
       expiresAt: claims.expiresAt * 1000,
       task: claims.task,
       requestedBy: claims.requestedBy,
@@ -112,10 +149,57 @@ export class AgentIdentifier implements Identifier {
   }
 }
 
-function identifyBySource(policy: Policy, source: Ip | null): Identity | IdentityFailure {
+/**
+ * One identity of two that were proven: who shows a credential and a certificate, say, must be the
+ * same agent by both. The credential then names it in the log and narrows it; the earlier end counts.
+ */
+function joined(
+  presented: Identity | IdentityFailure | null,
+  shown: Identity | IdentityFailure,
+): Identity | IdentityFailure {
+  if (presented === null || isFailure(shown)) return shown;
+  if (isFailure(presented)) return presented;
+  if (shown.agent !== presented.agent) {
+    return failure('bad_credentials', presented.agent, presented.token);
+  }
+  const expiresAt = Math.min(presented.expiresAt, shown.expiresAt);
+  return expiresAt === presented.expiresAt ? presented : { ...presented, expiresAt };
+}
+
+function identifyBySource(policy: Policy, source: Ip | null): Identity | null {
   const agent = agentBySource(policy.sourceAgents, source);
-  if (agent === undefined) return failure('no_credentials', undefined, undefined);
-  return identityOf(agent, 'source', undefined);
+  return agent === undefined ? null : identityOf(agent, 'source', undefined);
+}
+
+/** The one agent that names this certificate by its SPIFFE id or its subject. */
+function identifyByCertificate(
+  policy: Policy,
+  certificate: ClientCertificate,
+  now: number,
+): Identity | IdentityFailure {
+  const token = `cert:${certificate.serial}`;
+  const agent = agentByCertificate(policy, certificate);
+  if (agent === undefined) return failure('bad_credentials', undefined, token);
+  if (now >= certificate.expiresAt) return failure('credential_expired', agent, token);
+  if (certificate.isListed()) return failure('credential_revoked', agent, token);
+  const { issuedAt, expiresAt } = certificate;
+  return { ...identityOf(agent, 'certificate', token), issuedAt, expiresAt };
+}
+
+/** Undefined also if the SPIFFE id names one agent and the subject another. */
+function agentByCertificate(policy: Policy, certificate: ClientCertificate): Agent | undefined {
+  const { spiffe, subject } = certificate;
+  const bySpiffe = spiffe === null ? undefined : policy.certificates.get(spiffe);
+  const bySubject = subject === null ? undefined : policy.certificates.get(subject);
+  if (bySpiffe === undefined || bySubject === undefined) return bySpiffe ?? bySubject;
+  return bySpiffe === bySubject ? bySpiffe : undefined;
+}
+
+function identifyByListener(policy: Policy, listener: ListenerBinding): Identity | IdentityFailure {
+  const agent = policy.agents.get(listener.agent);
+  return agent === undefined
+    ? failure('bad_credentials', undefined, listener.token)
+    : identityOf(agent, 'listener', listener.token);
 }
 
 /** The agent whose token this is, by its claim or, for Bearer, by the token's digest. */
@@ -140,12 +224,16 @@ function hasToken(tokens: readonly string[], digest: string): boolean {
   return found && tokens.length > 0;
 }
 
+/** Does the agent of this policy still take the proof, and the certificate that may stand beside it? */
 function stillAccepted(
   policy: Policy,
   agent: Agent,
   identity: Identity,
-  source: Ip | null,
+  evidence: Evidence,
 ): boolean {
+  const { certificate, listener } = evidence;
+  if (certificate !== null && agentByCertificate(policy, certificate) !== agent) return false;
+  if (listener !== null && listener.agent !== agent.id) return false;
   const { token } = identity;
   switch (identity.kind) {
     case 'issued':
@@ -154,16 +242,25 @@ function stillAccepted(
       return agent.credentials.tokens.some(
         (digest) => token === `sha256:${digest.slice(0, TOKEN_ID_DIGITS)}`,
       );
+    case 'certificate':
+      return certificate !== null;
+    case 'listener':
+      return listener !== null;
     case 'source':
-      return agentBySource(policy.sourceAgents, source) === agent;
+      return agentBySource(policy.sourceAgents, evidence.source) === agent;
   }
 }
 
-function identityOf(agent: Agent, kind: 'static' | 'source', token: string | undefined): Identity {
+function identityOf(
+  agent: Agent,
+  kind: Exclude<Identity['kind'], 'issued'>,
+  token: string | undefined,
+): Identity {
   return {
     agent,
     kind,
     token,
+    issuedAt: undefined,
     expiresAt: Number.POSITIVE_INFINITY,
     task: undefined,
     requestedBy: undefined,

@@ -4,9 +4,18 @@ import type { Agent, Policy } from '../policy/policy.ts';
 /** Who a connection or request is, proven. */
 export interface Identity {
   readonly agent: Agent;
-  readonly kind: 'static' | 'issued' | 'source';
-  /** Credential id for the log (`token`): the issued id, or `sha256:` and 12 digits of a static digest. Never the secret. */
+  /** What proves it; where a credential and the connection both do, the credential. */
+  readonly kind: 'static' | 'issued' | 'certificate' | 'listener' | 'source';
+  /**
+   * Id of the proof for the log (`token`), never the secret: of an issued credential its own, of a
+   * static token `sha256:` and 12 digits of its digest, of a certificate `cert:` and its serial.
+   */
   readonly token: string | undefined;
+  /**
+   * Ms since the epoch at which the proof was made, as far as it tells: `revoke AGENT` ends what was
+   * made before. Undefined for what is not issued to anybody (static tokens, listeners, sources).
+   */
+  readonly issuedAt: number | undefined;
   /** Ms since the epoch at which this identity ends; Infinity if it does not. */
   readonly expiresAt: number;
   readonly task: string | undefined;
@@ -32,6 +41,40 @@ export interface IdentityFailure {
   readonly token: string | undefined;
 }
 
+/** What a client connection shows by itself, whatever its requests say; the same for its whole life. */
+export interface Evidence {
+  /** The client's address; null on a Unix socket, and for a client that is gone. */
+  readonly source: Ip | null;
+  /** The certificate that the client proved to hold on a TLS listener, its chain verified. */
+  readonly certificate: ClientCertificate | null;
+  /** The agent that the listener stands for; null if it stands for none. */
+  readonly listener: ListenerBinding | null;
+}
+
+/** A listener that is an agent: whoever can connect to it acts as that agent, and nothing more is proven. */
+export interface ListenerBinding {
+  /** Id of the agent. */
+  readonly agent: string;
+  /** The listener's address, for the log: `listener:127.0.0.1:3131`. */
+  readonly token: string;
+}
+
+/** What of a client certificate (RFC 5280) counts. */
+export interface ClientCertificate {
+  /** Lower-case hexadecimal digits, as many as the number has. */
+  readonly serial: string;
+  /** Its one URI name if that is a SPIFFE id (X509-SVID §2), else null. */
+  readonly spiffe: string | null;
+  /** Its subject as `certificates` of an agent writes it, or null if it cannot be written so. */
+  readonly subject: string | null;
+  /** Ms since the epoch at which it was made. */
+  readonly issuedAt: number;
+  /** Ms since the epoch at which it ends. */
+  readonly expiresAt: number;
+  /** Is it on the listener's revocation list as that stands now? */
+  isListed(): boolean;
+}
+
 /**
  * Turns what a client presents into an agent, or says why not. Pure apart from its own bounded
  * cache; never throws on any input; every way to fail costs about the same.
@@ -41,13 +84,13 @@ export interface Identifier {
   identify(
     policy: Policy,
     header: string | undefined,
-    source: Ip | null,
+    evidence: Evidence,
   ): Identity | IdentityFailure;
   /** Does an identity proven under an older policy still stand under this one? Null = yes. */
   recheck(
     policy: Policy,
     identity: Identity,
-    source: Ip | null,
+    evidence: Evidence,
   ): IdentityFailureReason | 'policy_changed' | null;
 }
 

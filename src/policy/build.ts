@@ -85,8 +85,8 @@ export interface EntrySpec {
 
 /**
  * Compiles a policy. Entries, agents and groups come out frozen. Throws a TypeError for what
- * `PolicySpec` rules out but its types do not: a name twice, an unknown group, a token of two
- * agents, a path pattern that does not parse, an allow entry without scheme or ports. Those are
+ * `PolicySpec` rules out but its types do not: a name twice, an unknown group, a token or
+ * certificate of two agents, a path pattern that does not parse, an allow entry without scheme or ports. Those are
  * mistakes of the caller; mistakes of admins are found and positioned before.
  */
 export function buildPolicy(spec: PolicySpec): Policy {
@@ -100,7 +100,8 @@ export function buildPolicy(spec: PolicySpec): Policy {
     groups,
     deny,
     matcher: rules.seal(agents, grants),
-    tokens: tokensOf(agents),
+    tokens: ownersOf(agents, 'tokens'),
+    certificates: ownersOf(agents, 'certificates'),
     sourceAgents: Object.freeze(agents.filter((agent) => agent.credentials.sourcesAlone)),
   });
 }
@@ -170,14 +171,15 @@ function grantsOf(spec: AgentSpec, groups: ReadonlyMap<string, Group>): readonly
   return Object.freeze(grants);
 }
 
-function tokensOf(agents: readonly Agent[]): Map<string, Agent> {
-  const tokens = new Map<string, Agent>();
+/** What names its agent by itself → that agent. */
+function ownersOf(agents: readonly Agent[], key: 'tokens' | 'certificates'): Map<string, Agent> {
+  const owners = new Map<string, Agent>();
   for (const agent of agents) {
-    for (const token of agent.credentials.tokens) {
-      const other = tokens.get(token) ?? agent;
-      if (other !== agent) throw new TypeError(`${other.id} and ${agent.id} share a token`);
-      tokens.set(token, agent);
+    for (const proof of agent.credentials[key]) {
+      const other = owners.get(proof) ?? agent;
+      if (other !== agent) throw new TypeError(`${other.id} and ${agent.id} share one of ${key}`);
+      owners.set(proof, agent);
     }
   }
-  return tokens;
+  return owners;
 }

@@ -16,6 +16,8 @@ export interface Policy {
   readonly matcher: Matcher;
   /** SHA-256 digest (64 lower-case hex digits) of a static token → the agent that it names. */
   readonly tokens: ReadonlyMap<string, Agent>;
+  /** SPIFFE id or subject of client certificates, as agents name them → the agent. */
+  readonly certificates: ReadonlyMap<string, Agent>;
   /** Agents that their source address alone identifies (`sources-alone: true`). */
   readonly sourceAgents: readonly Agent[];
 }

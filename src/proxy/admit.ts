@@ -20,7 +20,7 @@ export function identify(
 ): Reason | null {
   const { services } = exchange;
   if (headers > 1) return 'bad_credentials';
-  const result = services.identifier.identify(exchange.policy, header, exchange.source);
+  const result = services.identifier.identify(exchange.policy, header, exchange.evidence);
   exchange.agent = result.agent;
   exchange.token = result.token;
   if (isFailure(result)) return result.reason;

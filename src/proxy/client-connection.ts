@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { unmapped } from '../core/embedded-ipv4.ts';
 import type { Ip } from '../core/ip.ts';
 import { parseIp } from '../core/ip.ts';
+import type { ClientCertificate, Evidence, ListenerBinding } from '../identity/identity.ts';
 
 /** Who handles what a client socket does right now. Replaced as the connection goes on. */
 export interface Sink {
@@ -13,6 +14,22 @@ export interface Sink {
   onClose(): void;
 }
 
+/** Whoever a client is before it asks for anything: what it is evidence of, and how the log calls it. */
+export interface Client extends Evidence {
+  /** `ip:port`, brackets around IPv6; of a Unix socket `unix:` and its path. */
+  readonly client: string;
+}
+
+/** What a client connection brings along from its listener. */
+export interface Arrival {
+  /** Who the client is where that is not the socket's peer: as a PROXY header says, or on a Unix socket. */
+  readonly from: Pick<Client, 'source' | 'client'> | null;
+  readonly certificate: ClientCertificate | null;
+  readonly listener: ListenerBinding | null;
+}
+
+const bare: Arrival = Object.freeze({ from: null, certificate: null, listener: null });
+
 // 'close' always follows 'error'; without a listener a reset would end the process.
 function onError(): void {}
 
@@ -21,7 +38,7 @@ function onError(): void {}
  * `sink`. Nothing is hung on the socket itself: sockets of one shape keep the stream code of Node
  * fast for all of them.
  */
-export class ClientConnection {
+export class ClientConnection implements Client {
   readonly socket: Socket;
   sink: Sink;
   /** Called once, when the socket is gone. */
@@ -33,13 +50,22 @@ export class ClientConnection {
     this.gone?.();
     this.sink.onClose();
   };
+  readonly #arrival: Arrival;
   #client: string | undefined;
   #source: Ip | null | undefined;
 
-  constructor(socket: Socket, sink: Sink, gone: (() => void) | null = null) {
+  constructor(
+    socket: Socket,
+    sink: Sink,
+    gone: (() => void) | null = null,
+    arrival: Arrival = bare,
+  ) {
     this.socket = socket;
     this.sink = sink;
     this.gone = gone;
+    this.#arrival = arrival;
+    this.#client = arrival.from?.client;
+    this.#source = arrival.from?.source;
     socket.on('error', onError);
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
@@ -58,7 +84,6 @@ export class ClientConnection {
     return socket;
   }
 
-  /** `ip:port`, for the log. */
   get client(): string {
     this.#client ??= clientText(this.source, this.socket);
     return this.#client;
@@ -69,16 +94,23 @@ export class ClientConnection {
     if (this.#source === undefined) this.#source = sourceOf(this.socket);
     return this.#source;
   }
+
+  get certificate(): ClientCertificate | null {
+    return this.#arrival.certificate;
+  }
+
+  get listener(): ListenerBinding | null {
+    return this.#arrival.listener;
+  }
 }
 
 /** The address a socket's peer has; an IPv4-mapped one is un-mapped. Null once the peer is gone. */
-export function sourceOf(socket: Socket): Ip | null {
+function sourceOf(socket: Socket): Ip | null {
   const ip = parseIp(socket.remoteAddress ?? '');
   return ip === null ? null : unmapped(ip);
 }
 
-/** `ip:port`, brackets around IPv6. */
-export function clientText(source: Ip | null, socket: Socket): string {
+function clientText(source: Ip | null, socket: Socket): string {
   if (source === null) return 'gone';
   return source.family === 6
     ? `[${source.text}]:${socket.remotePort ?? 0}`

@@ -1,10 +1,11 @@
 import type { Ip } from '../core/ip.ts';
 import { type Reason, reasons } from '../core/reasons.ts';
 import { newId } from '../core/ulid.ts';
-import type { Identity } from '../identity/identity.ts';
+import type { Evidence, Identity } from '../identity/identity.ts';
 import type { EgressEvent, EgressRecord } from '../observe/egress-log.ts';
 import type { Decision } from '../policy/decide.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
+import type { Client } from './client-connection.ts';
 import type { LiveDescription, Services } from './services.ts';
 
 /**
@@ -16,9 +17,9 @@ export class Exchange {
   readonly id: string;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
-  /** `ip:port` of the client. */
+  /** How the log calls the client. */
   readonly client: string;
-  readonly source: Ip | null;
+  readonly evidence: Evidence;
   policy: Policy;
   identity: Identity | null = null;
   /** The agent, or the one that a failed credential named: for the log only. */
@@ -48,12 +49,12 @@ export class Exchange {
   #decided = false;
   #finished = false;
 
-  constructor(services: Services, client: string, source: Ip | null) {
+  constructor(services: Services, from: Client) {
     this.services = services;
     this.id = newId(services.clock.now());
     this.startedAt = services.clock.monotonic();
-    this.client = client;
-    this.source = source;
+    this.client = from.client;
+    this.evidence = from;
     this.policy = services.policy();
   }
 

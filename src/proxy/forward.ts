@@ -58,7 +58,7 @@ export class Forward implements Live {
     this.#request = request;
     this.#response = response;
     this.#head = head;
-    this.#exchange = new Exchange(session.services, session.client, session.source);
+    this.#exchange = new Exchange(session.services, session.from);
     this.#movedAt = this.#exchange.startedAt;
   }
 

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Reason } from '../core/reasons.ts';
 import type { Policy } from '../policy/policy.ts';
 import { OriginClient } from '../upstream/pool.ts';
-import { clientText, endGracefully, sourceOf } from './client-connection.ts';
+import { type Client, endGracefully } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
 import { Forward } from './forward.ts';
 import { HeadWatch } from './head-watch.ts';
@@ -34,8 +34,7 @@ export class HttpSession implements Live {
   readonly services: Services;
   readonly socket: Socket;
   readonly tunnel: Tunnel | null;
-  readonly client: string;
-  readonly source: ReturnType<typeof sourceOf>;
+  readonly from: Client;
   readonly #origins = new Map<string, OriginClient>();
   readonly #queue: Queued[] = [];
   readonly #watch: HeadWatch;
@@ -50,12 +49,17 @@ export class HttpSession implements Live {
   #closing = false;
 
   /** @param early bytes of the first request that were read before. */
-  constructor(services: Services, socket: Socket, tunnel: Tunnel | null, early: number) {
+  constructor(
+    services: Services,
+    socket: Socket,
+    from: Client,
+    tunnel: Tunnel | null,
+    early: number,
+  ) {
     this.services = services;
     this.socket = socket;
     this.tunnel = tunnel;
-    this.source = sourceOf(socket);
-    this.client = clientText(this.source, socket);
+    this.from = from;
     this.#watch = new HeadWatch(socket, early, services.clock.monotonic());
     services.live.add(this);
     socket.once('close', () => this.#gone());
@@ -121,7 +125,7 @@ export class HttpSession implements Live {
 
   #endBroken(error: HttpError): void {
     if (this.tunnel !== null || isHalf(error)) return this.#endHalf();
-    const exchange = new Exchange(this.services, this.client, this.source);
+    const exchange = new Exchange(this.services, this.from);
     const reason = error.code === 'HPE_INVALID_URL' ? 'bad_target' : 'bad_request';
     this.refuse(exchange, reason, { message: brokenMessage(error.code) });
   }
@@ -130,7 +134,7 @@ export class HttpSession implements Live {
   #endHalf(): void {
     this.#closing = true;
     if (this.tunnel !== null) return this.tunnel.cutHttp('bad_request');
-    const exchange = new Exchange(this.services, this.client, this.source);
+    const exchange = new Exchange(this.services, this.from);
     exchange.recordBlock('bad_request', undefined);
     this.socket.destroy();
   }
@@ -231,7 +235,7 @@ export class HttpSession implements Live {
 
   #gone(): void {
     if (!this.#begun && !this.#closing && this.tunnel === null && this.socket.bytesRead > 0) {
-      const exchange = new Exchange(this.services, this.client, this.source);
+      const exchange = new Exchange(this.services, this.from);
       exchange.recordBlock('bad_request', undefined);
     }
     this.#closing = true;

@@ -11,7 +11,7 @@ export function inheritIdentity(exchange: Exchange, tunnel: Exchange): Reason | 
   exchange.token = tunnel.token;
   if (tunnel.identity === null) return 'no_credentials';
   const { identifier } = exchange.services;
-  const failure = identifier.recheck(exchange.policy, tunnel.identity, exchange.source);
+  const failure = identifier.recheck(exchange.policy, tunnel.identity, exchange.evidence);
   if (failure !== null) return failure === 'policy_changed' ? 'bad_credentials' : failure;
   const agent = exchange.policy.agents.get(tunnel.identity.agent.id);
   if (agent === undefined) return 'bad_credentials';

@@ -20,7 +20,7 @@ export function standing(
 ): Decision | CutReason {
   const { identity, services } = exchange;
   if (identity === null) return 'policy_changed';
-  const failure = services.identifier.recheck(policy, identity, exchange.source);
+  const failure = services.identifier.recheck(policy, identity, exchange.evidence);
   if (failure !== null) return cutFor(failure);
   const agent = policy.agents.get(identity.agent.id);
   if (agent === undefined) return 'policy_changed';

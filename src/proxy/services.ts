@@ -8,6 +8,7 @@ import type { Policy } from '../policy/policy.ts';
 import type { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import type { Answer, Resolver } from '../upstream/resolver.ts';
 import type { AgentLimiter } from './agent-limiter.ts';
+import type { Client } from './client-connection.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** Everything a connection needs from the process, built once by `server/compose`. */
@@ -90,6 +91,6 @@ export interface LiveRegistry {
 
 /** node:http behind our front: for plain requests to the listener and inside tunnels to `http` entries. */
 export interface HttpFront {
-  /** Serves HTTP on this socket, beginning with the bytes already read; `tunnel` is null at the listener. */
-  serve(socket: Socket, first: Buffer, tunnel: Tunnel | null): void;
+  /** Serves HTTP to this client, beginning with the bytes already read; `tunnel` is null at the listener. */
+  serve(socket: Socket, first: Buffer, from: Client, tunnel: Tunnel | null): void;
 }

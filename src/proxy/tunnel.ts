@@ -63,7 +63,7 @@ export class Tunnel implements Sink, Live {
   constructor(services: Services, client: ClientConnection) {
     this.#services = services;
     this.#client = client;
-    this.exchange = new Exchange(services, client.client, client.source);
+    this.exchange = new Exchange(services, client);
     client.sink = this;
     services.live.add(this);
   }
@@ -219,7 +219,7 @@ export class Tunnel implements Sink, Live {
       else if (isDestinationsFault(refused)) this.#over('origin', undefined);
       else this.#over(refused, refused);
     });
-    this.#services.http.serve(socket, first, this);
+    this.#services.http.serve(socket, first, this.#client, this);
   }
 
   /** CONNECT sallyport.internal:80: our own pages, for clients that tunnel plain HTTP too. */

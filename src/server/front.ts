@@ -101,7 +101,7 @@ export class Front {
 
 function exchangeOf(services: Services, socket: Socket): Exchange {
   const client = new ClientConnection(socket, deadSink);
-  return new Exchange(services, client.client, client.source);
+  return new Exchange(services, client);
 }
 
 /** A client connection until its first request head is whole, or its deadline has passed. */
@@ -176,20 +176,17 @@ class HeadReader implements Sink, Live {
   #record(): void {
     if (this.#over) return;
     this.#leave();
-    new Exchange(this.#services, this.#client.client, this.#client.source).recordBlock(
-      'bad_request',
-      undefined,
-    );
+    new Exchange(this.#services, this.#client).recordBlock('bad_request', undefined);
   }
 
   #toHttp(bytes: Buffer): void {
     this.#leave();
-    this.#services.http.serve(this.#client.detach(), bytes, null);
+    this.#services.http.serve(this.#client.detach(), bytes, this.#client, null);
   }
 
   #refuse(problem: string): void {
     this.#leave();
-    const exchange = new Exchange(this.#services, this.#client.client, this.#client.source);
+    const exchange = new Exchange(this.#services, this.#client);
     const answer = refusal(exchange, 'bad_request', { message: problem });
     exchange.method = 'CONNECT';
     exchange.recordBlock('bad_request', answer.status);

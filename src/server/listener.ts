@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { collectConnectFields, maxHeadBytes, maxHeaderLines } from '../core/request-head.ts';
-import { ClientConnection, deadSink } from '../proxy/client-connection.ts';
+import { type Client, ClientConnection, deadSink } from '../proxy/client-connection.ts';
 import { HttpSession } from '../proxy/http-session.ts';
 import type { HttpFront, Services } from '../proxy/services.ts';
 import { Tunnel } from '../proxy/tunnel.ts';
@@ -59,9 +59,12 @@ export class HttpListener implements HttpFront {
     });
   }
 
-  serve(socket: Socket, first: Buffer, tunnel: Tunnel | null): void {
+  serve(socket: Socket, first: Buffer, from: Client, tunnel: Tunnel | null): void {
     socket.setNoDelay(true);
-    this.#sessions.set(socket, new HttpSession(this.#services(), socket, tunnel, first.length));
+    this.#sessions.set(
+      socket,
+      new HttpSession(this.#services(), socket, from, tunnel, first.length),
+    );
     if (first.length > 0) socket.unshift(first);
     this.#server.emit('connection', socket);
     socket.resume();
@@ -83,7 +86,10 @@ export class HttpListener implements HttpFront {
     }
     session.whenAnswered(() => {
       session.handOver();
-      const client = new ClientConnection(socket as Socket, deadSink);
+      const { from } = session;
+      const { certificate, listener } = from;
+      const arrival = { from, certificate, listener };
+      const client = new ClientConnection(socket as Socket, deadSink, null, arrival);
       const tunnel = new Tunnel(this.#services(), client);
       socket.resume();
       tunnel.start(

@@ -5,10 +5,16 @@ import type { Clock } from '../../src/core/clock.ts';
 import { parseIp } from '../../src/core/ip.ts';
 import { type CredentialKeys, credentialKey } from '../../src/identity/credential-keys.ts';
 import { AgentIdentifier } from '../../src/identity/identify.ts';
-import { type Identity, type IdentityFailure, isFailure } from '../../src/identity/identity.ts';
+import {
+  type ClientCertificate,
+  type Evidence,
+  type Identity,
+  type IdentityFailure,
+  isFailure,
+} from '../../src/identity/identity.ts';
 import { type CredentialClaims, issueCredential } from '../../src/identity/issued-credential.ts';
 import type { Policy } from '../../src/policy/policy.ts';
-import { basic, policyOf, sha256 } from '../support/identity-policy.ts';
+import { basic, from, policyOf, sha256 } from '../support/identity-policy.ts';
 
 const start = Date.UTC(2026, 10, 22, 12);
 const key = credentialKey(Buffer.alloc(32, 1));
@@ -202,8 +208,12 @@ describe('who it is', () => {
   ];
   for (const [what, header, source, expected] of cases) {
     test(what, () => {
-      assert.equal(outcome(identifier.identify(policy, header, source)), expected);
-      assert.equal(outcome(identifier.identify(policy, header, source)), expected, 'second time');
+      assert.equal(outcome(identifier.identify(policy, header, from(source))), expected);
+      assert.equal(
+        outcome(identifier.identify(policy, header, from(source))),
+        expected,
+        'second time',
+      );
     });
   }
 
@@ -212,7 +222,7 @@ describe('who it is', () => {
       'demo',
       issue('demo', { task: 'T-1', requestedBy: 'ann', only: ['docs'] }),
     );
-    const identity = identifier.identify(policy, header, home);
+    const identity = identifier.identify(policy, header, from(home));
     assert.ok(!isFailure(identity));
     assert.equal(identity.expiresAt, start + 3_600_000);
     assert.equal(identity.task, 'T-1');
@@ -223,11 +233,11 @@ describe('who it is', () => {
   test('without keys takes static tokens only', () => {
     identifier = new AgentIdentifier({ keys: null, clock });
     assert.equal(
-      outcome(identifier.identify(policy, basic('demo', issue('demo')), home)),
+      outcome(identifier.identify(policy, basic('demo', issue('demo')), from(home))),
       'bad_credentials demo undefined',
     );
     assert.equal(
-      outcome(identifier.identify(policy, basic('demo', 'first-token'), home)),
+      outcome(identifier.identify(policy, basic('demo', 'first-token'), from(home))),
       `demo static ${tokenId('first-token')}`,
     );
   });
@@ -236,16 +246,16 @@ describe('who it is', () => {
 describe('what is remembered', () => {
   test('ends with its credential', () => {
     const header = basic('demo', issue('demo'));
-    assert.equal(outcome(identifier.identify(policy, header, home)), `demo issued ${id}`);
+    assert.equal(outcome(identifier.identify(policy, header, from(home))), `demo issued ${id}`);
     now = start + 3_600_000 - 1;
-    assert.equal(outcome(identifier.identify(policy, header, home)), `demo issued ${id}`);
+    assert.equal(outcome(identifier.identify(policy, header, from(home))), `demo issued ${id}`);
     now += 1;
     assert.equal(
-      outcome(identifier.identify(policy, header, home)),
+      outcome(identifier.identify(policy, header, from(home))),
       `credential_expired demo ${id}`,
     );
     assert.equal(
-      outcome(identifier.identify(policy, header, home)),
+      outcome(identifier.identify(policy, header, from(home))),
       `credential_expired demo ${id}`,
     );
   });
@@ -253,25 +263,25 @@ describe('what is remembered', () => {
   test('ends with its policy', () => {
     const header = basic('demo', 'first-token');
     assert.equal(
-      outcome(identifier.identify(policy, header, home)),
+      outcome(identifier.identify(policy, header, from(home))),
       `demo static ${tokenId('first-token')}`,
     );
     const without = policyOf({ ...sketches, demo: { tokens: ['second-token'] } });
     assert.equal(
-      outcome(identifier.identify(without, header, home)),
+      outcome(identifier.identify(without, header, from(home))),
       'bad_credentials demo undefined',
     );
     assert.equal(
-      outcome(identifier.identify(policy, header, home)),
+      outcome(identifier.identify(policy, header, from(home))),
       `demo static ${tokenId('first-token')}`,
     );
   });
 
   test('names the agent of the policy that is asked', () => {
     const header = basic('demo', 'first-token');
-    identifier.identify(policy, header, home);
+    identifier.identify(policy, header, from(home));
     const reloaded = policyOf(sketches);
-    const identity = identifier.identify(reloaded, header, home);
+    const identity = identifier.identify(reloaded, header, from(home));
     assert.ok(!isFailure(identity));
     assert.equal(identity.agent, reloaded.agents.get('demo'));
   });
@@ -279,12 +289,18 @@ describe('what is remembered', () => {
   test('does not cover the source', () => {
     const header = basic('office', 'office-token');
     const token = tokenId('office-token');
-    assert.equal(outcome(identifier.identify(policy, header, office)), `office static ${token}`);
     assert.equal(
-      outcome(identifier.identify(policy, header, home)),
+      outcome(identifier.identify(policy, header, from(office))),
+      `office static ${token}`,
+    );
+    assert.equal(
+      outcome(identifier.identify(policy, header, from(home))),
       `source_not_allowed office ${token}`,
     );
-    assert.equal(outcome(identifier.identify(policy, header, office)), `office static ${token}`);
+    assert.equal(
+      outcome(identifier.identify(policy, header, from(office))),
+      `office static ${token}`,
+    );
   });
 
   test('is bounded, and who falls out is verified again', () => {
@@ -298,7 +314,7 @@ describe('what is remembered', () => {
     const expected = ['demo static', 'demo static', 'bob static', 'demo issued'];
     for (let round = 0; round < 3; round++) {
       for (const [index, header] of headers.entries()) {
-        const result = outcome(identifier.identify(policy, header, home));
+        const result = outcome(identifier.identify(policy, header, from(home)));
         assert.ok(result.startsWith(expected[index] as string), result);
       }
     }
@@ -319,7 +335,7 @@ describe('what is remembered', () => {
     fc.assert(
       fc.property(fc.array(header, { maxLength: 50 }), (headers) => {
         for (const one of headers) {
-          const result = identifier.identify(policy, one, home);
+          const result = identifier.identify(policy, one, from(home));
           assert.equal(isFailure(result) ? undefined : result.agent.id, good.get(one));
         }
       }),
@@ -332,7 +348,7 @@ describe('what is remembered', () => {
         fc.string({ unit: 'binary' }),
         fc.constantFrom('', 'Basic ', 'Bearer ', 'Bearer sp1.'),
         (text, scheme) => {
-          assert.ok(isFailure(identifier.identify(policy, scheme + text, home)));
+          assert.ok(isFailure(identifier.identify(policy, scheme + text, from(home))));
         },
       ),
     );
@@ -341,7 +357,7 @@ describe('what is remembered', () => {
 
 describe('does it still stand', () => {
   const identityOf = (header: string | undefined, source: ReturnType<typeof parseIp>): Identity => {
-    const identity = identifier.identify(policy, header, source);
+    const identity = identifier.identify(policy, header, from(source));
     assert.ok(!isFailure(identity), outcome(identity));
     return identity;
   };
@@ -409,13 +425,143 @@ describe('does it still stand', () => {
   ];
   for (const [what, header, source, next, expected] of cases) {
     test(what, () => {
-      assert.equal(identifier.recheck(next, identityOf(header, source), source), expected);
+      assert.equal(identifier.recheck(next, identityOf(header, source), from(source)), expected);
     });
   }
 
   test('its credential has expired', () => {
     const identity = identityOf(basic('demo', issue('demo')), home);
     now = start + 3_600_000;
-    assert.equal(identifier.recheck(policy, identity, home), 'credential_expired');
+    assert.equal(identifier.recheck(policy, identity, from(home)), 'credential_expired');
+  });
+});
+
+describe('what a connection shows by itself', () => {
+  const spiffe = 'spiffe://example.com/agent/demo';
+  const named = policyOf({
+    demo: { tokens: ['first-token'], certificates: [spiffe, 'CN=demo'] },
+    bob: { tokens: ['bob-token'], certificates: ['CN=bob'] },
+  });
+  const certificate = (over: Partial<ClientCertificate> = {}): ClientCertificate => ({
+    serial: '0a1b',
+    spiffe,
+    subject: null,
+    issuedAt: start - 1000,
+    expiresAt: start + 60_000,
+    isListed: () => false,
+    ...over,
+  });
+  const demo = certificate();
+  const bob = certificate({ spiffe: null, subject: 'CN=bob' });
+  const at = (agent: string) => ({ agent, token: `listener:${agent}` });
+  const cases: readonly [string, string | undefined, Partial<Evidence>, string][] = [
+    ['a certificate by SPIFFE id', undefined, { certificate: demo }, 'demo certificate cert:0a1b'],
+    ['a certificate by subject', undefined, { certificate: bob }, 'bob certificate cert:0a1b'],
+    [
+      'a certificate by both',
+      undefined,
+      { certificate: certificate({ subject: 'CN=demo' }) },
+      'demo certificate cert:0a1b',
+    ],
+    [
+      'a certificate of two agents',
+      undefined,
+      { certificate: certificate({ subject: 'CN=bob' }) },
+      'bad_credentials undefined cert:0a1b',
+    ],
+    [
+      'a certificate of nobody',
+      undefined,
+      { certificate: certificate({ spiffe: 'spiffe://example.com/agent/eve' }) },
+      'bad_credentials undefined cert:0a1b',
+    ],
+    [
+      'a certificate of nobody beside a good token',
+      'Bearer first-token',
+      { certificate: certificate({ spiffe: null }) },
+      'bad_credentials undefined cert:0a1b',
+    ],
+    [
+      'a certificate that has ended',
+      undefined,
+      { certificate: certificate({ expiresAt: start }) },
+      'credential_expired demo cert:0a1b',
+    ],
+    [
+      'a certificate on the list',
+      undefined,
+      { certificate: certificate({ isListed: () => true }) },
+      'credential_revoked demo cert:0a1b',
+    ],
+    [
+      'a token and a certificate of one agent',
+      'Bearer first-token',
+      { certificate: demo },
+      `demo static ${tokenId('first-token')}`,
+    ],
+    [
+      'a token and a certificate that disagree',
+      'Bearer first-token',
+      { certificate: bob },
+      `bad_credentials demo ${tokenId('first-token')}`,
+    ],
+    [
+      'a bad token beside a good certificate',
+      'Bearer no-token',
+      { certificate: demo },
+      'bad_credentials undefined undefined',
+    ],
+    ['a listener', undefined, { listener: at('demo') }, 'demo listener listener:demo'],
+    [
+      'a listener of an agent that is not there',
+      undefined,
+      { listener: at('eve') },
+      'bad_credentials undefined listener:eve',
+    ],
+    [
+      'a token at the listener of another agent',
+      'Bearer bob-token',
+      { listener: at('demo') },
+      `bad_credentials bob ${tokenId('bob-token')}`,
+    ],
+    [
+      'a token at its own listener',
+      'Bearer bob-token',
+      { listener: at('bob') },
+      `bob static ${tokenId('bob-token')}`,
+    ],
+    [
+      'a certificate at the listener of another agent',
+      undefined,
+      { certificate: bob, listener: at('demo') },
+      'bad_credentials bob cert:0a1b',
+    ],
+  ];
+  for (const [what, header, shown, expected] of cases) {
+    test(what, () => {
+      assert.equal(outcome(identifier.identify(named, header, from(home, shown))), expected);
+    });
+  }
+
+  test('ends with the earlier of credential and certificate', () => {
+    const shown = from(home, { certificate: demo });
+    const identity = identifier.identify(named, basic('demo', issue('demo')), shown);
+    assert.ok(!isFailure(identity));
+    assert.equal(identity.expiresAt, demo.expiresAt);
+    assert.equal(identifier.recheck(named, identity, shown), null);
+    now = demo.expiresAt;
+    assert.equal(identifier.recheck(named, identity, shown), 'credential_expired');
+  });
+
+  test('is looked at again', () => {
+    let listed = false;
+    const shown = from(home, { certificate: certificate({ isListed: () => listed }) });
+    const identity = identifier.identify(named, undefined, shown);
+    assert.ok(!isFailure(identity));
+    assert.equal(identifier.recheck(named, identity, shown), null);
+    const without = policyOf({ demo: { tokens: ['first-token'] } });
+    assert.equal(identifier.recheck(without, identity, shown), 'policy_changed');
+    listed = true;
+    assert.equal(identifier.recheck(named, identity, shown), 'credential_revoked');
   });
 });

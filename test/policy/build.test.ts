@@ -163,7 +163,7 @@ describe('buildPolicy', () => {
     [
       'a token of two agents',
       { agents: ['a', 'b'].map((id) => agent(id, credentials({ tokens: [digest] }))) },
-      /a and b share a token/,
+      /a and b share one of tokens/,
     ],
     [
       'an allow entry for every port',

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
-import { parseCidr } from '../../src/core/ip.ts';
+import { type Ip, parseCidr } from '../../src/core/ip.ts';
+import type { Evidence } from '../../src/identity/identity.ts';
 import type { Agent, AgentCredentials, GroupGrant, Policy } from '../../src/policy/policy.ts';
 
 export interface AgentSketch {
   readonly issued?: boolean;
   /** Static tokens in clear: the policy gets their digests. */
   readonly tokens?: readonly string[];
+  readonly certificates?: readonly string[];
   readonly sources?: readonly string[];
   readonly sourcesAlone?: boolean;
   /** Names of groups that the agent has. */
@@ -25,8 +27,18 @@ export function policyOf(sketches: Readonly<Record<string, AgentSketch>>): Polic
     tokens: new Map(
       agents.flatMap((agent) => agent.credentials.tokens.map((digest) => [digest, agent] as const)),
     ),
+    certificates: new Map(
+      agents.flatMap((agent) =>
+        agent.credentials.certificates.map((name) => [name, agent] as const),
+      ),
+    ),
     sourceAgents: agents.filter((agent) => agent.credentials.sourcesAlone),
   };
+}
+
+/** What a plain connection from this address shows. */
+export function from(source: Ip | null, more: Partial<Evidence> = {}): Evidence {
+  return { source, certificate: null, listener: null, ...more };
 }
 
 export function sha256(text: string): string {
@@ -67,7 +79,7 @@ function credentialsOf(sketch: AgentSketch): AgentCredentials {
   return {
     issued: sketch.issued ?? true,
     tokens: (sketch.tokens ?? []).map(sha256),
-    certificates: [],
+    certificates: sketch.certificates ?? [],
     sources,
     sourcesAlone: sketch.sourcesAlone ?? false,
   };
