@@ -66,6 +66,7 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
   'http-proxy-3': { 'src/proxy/upgrade.ts': 'value' },
   'lru-cache': {
     'src/identity/identify.ts': 'value',
+    'src/proxy/failure-limiter.ts': 'value',
     'src/upstream/cached-resolver.ts': 'value',
   },
   'node-forge': { 'src/tls/certificate.ts': 'value' },

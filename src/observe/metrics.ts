@@ -5,6 +5,9 @@ import { DecisionCounts } from './decision-counts.ts';
 import { LatencyHistogram } from './latency-histogram.ts';
 import type { MetricFamily, MetricSample, MetricsSnapshot } from './metrics-snapshot.ts';
 
+/** What a client hears that could not be identified: its 407, the same a second later, or nothing. */
+export type FailureAnswer = 'at_once' | 'held' | 'none';
+
 /** What the metrics ask of the egress log at a scrape. */
 export interface LogState {
   readonly healthy: boolean;
@@ -26,6 +29,7 @@ export class Metrics {
   readonly #dial = new LatencyHistogram();
   readonly #requests: Record<Scheme, number> = { https: 0, http: 0, tcp: 0 };
   readonly #reloads = { ok: 0, failed: 0 };
+  readonly #identityFailures = new Map<string, { labels: MetricSample['labels']; value: number }>();
   #connections = 0;
   #connectionsActive = 0;
   #tunnelsActive = 0;
@@ -66,6 +70,15 @@ export class Metrics {
   /** One `open` or `block` line. `agent`: undefined if no identity was proven. */
   decision(agent: Agent | undefined, verdict: 'allow' | 'block', reason: Reason | undefined): void {
     this.#decisions.add(agent?.id, verdict, reason);
+  }
+
+  /** A client that could not be identified; `reason` is one of a few. */
+  identityFailure(reason: Reason, answer: FailureAnswer): void {
+    const key = `${reason} ${answer}`;
+    const known = this.#identityFailures.get(key);
+    if (known === undefined)
+      this.#identityFailures.set(key, { labels: { reason, answer }, value: 1 });
+    else known.value++;
   }
 
   /** Bytes of a tunnel or request that has ended. */
@@ -112,6 +125,9 @@ export class Metrics {
       ]),
       gauge('tunnels_active', 'Tunnels now open.', this.#tunnelsActive),
       counter('decisions_total', 'Decisions, one for each attempt.', this.#decisions.samples()),
+      counter('identity_failures_total', 'Clients that could not be identified.', [
+        ...this.#identityFailures.values(),
+      ]),
       counter(
         'requests_total',
         'HTTP requests finished, plain and inspected.',

@@ -10,6 +10,7 @@ import { NoConnectionError } from '../upstream/pool.ts';
 import { authorize, identify, passedHere } from './admit.ts';
 import { dialOrigin } from './dial-origin.ts';
 import { Exchange } from './exchange.ts';
+import { atOnce } from './failure-limiter.ts';
 import type { RequestFacts } from './headers.ts';
 import { readRequest, requestHeaders } from './headers.ts';
 import type { HttpSession } from './http-session.ts';
@@ -75,7 +76,7 @@ export class Forward implements Live {
     if (target !== 'origin') return this.#refuse(target.reason, target.detail);
     if (services.draining()) return this.#refuse('draining');
     const unidentified = this.#identify();
-    if (unidentified !== null) return this.#refuse(unidentified);
+    if (unidentified !== null) return this.#turnAway(unidentified);
     if (passedHere(facts.via)) return this.#refuse('loop');
     const blocked = authorize(exchange, 'http', tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
@@ -96,6 +97,13 @@ export class Forward implements Live {
     return identify(this.#exchange, this.#facts?.authorization, this.#facts?.authorizations ?? 0);
   }
 
+  /** Not identified. Inside a tunnel nothing is guessed: its credential was good, and has ended. */
+  #turnAway(reason: Reason): void {
+    const { services, tunnel, from } = this.#session;
+    const farewell = tunnel === null ? services.failures.farewell(from, reason) : atOnce;
+    this.#refuse(reason, {}, farewell);
+  }
+
   #answerSelf(): void {
     const exchange = this.#exchange;
     const path = exchange.path?.split('?', 1)[0] ?? '/';
@@ -105,7 +113,7 @@ export class Forward implements Live {
     }
     if (needsIdentity(path)) {
       const failure = this.#identify();
-      if (failure !== null) return this.#refuse(failure);
+      if (failure !== null) return this.#turnAway(failure);
     }
     const page = ownPage(this.#session.services, path, exchange.identity);
     if (page === null) {
@@ -334,10 +342,10 @@ export class Forward implements Live {
     this.#session.endWith(refusalBytes(answer), reason);
   }
 
-  #refuse(reason: Reason, detail: RefusalDetail = {}): void {
+  #refuse(reason: Reason, detail: RefusalDetail = {}, farewell = atOnce): void {
     if (this.#over) return;
     this.#over = true;
-    this.#session.refuse(this.#exchange, reason, detail);
+    this.#session.refuse(this.#exchange, reason, detail, farewell);
   }
 
   /** Writes the request line. `keep` null: the caller tells the session itself. */

@@ -5,6 +5,7 @@ import type { Policy } from '../policy/policy.ts';
 import { OriginClient } from '../upstream/pool.ts';
 import { type Client, endGracefully } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
+import { atOnce } from './failure-limiter.ts';
 import { Forward } from './forward.ts';
 import { HeadWatch } from './head-watch.ts';
 import type { RefusalDetail } from './refuse.ts';
@@ -140,22 +141,22 @@ export class HttpSession implements Live {
   }
 
   /** Answers with a refusal and ends the connection: what follows on it is never parsed. */
-  refuse(exchange: Exchange, reason: Reason, detail: RefusalDetail = {}): void {
+  refuse(exchange: Exchange, reason: Reason, detail: RefusalDetail = {}, farewell = atOnce): void {
     const answer = refusal(exchange, reason, detail);
-    exchange.recordBlock(reason, answer.status);
+    exchange.recordBlock(reason, farewell.answered ? answer.status : undefined);
     exchange.abandon();
-    this.endWith(refusalBytes(answer), reason);
+    this.endWith(refusalBytes(answer), reason, farewell);
   }
 
   /** Ends the connection with these last bytes. */
-  endWith(bytes: string, reason: Reason): void {
+  endWith(bytes: string, reason: Reason, farewell = atOnce): void {
     this.#closing = true;
     this.#queue.length = 0;
     this.#current = null;
     this.#after = null;
     this.tunnel?.endAfterRefusal(reason);
     discard(this.socket);
-    endGracefully(this.socket, bytes);
+    farewell.end(this.socket, bytes);
   }
 
   /** The client for one origin, made at its first request. */

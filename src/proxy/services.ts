@@ -9,6 +9,7 @@ import type { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import type { Answer, Resolver } from '../upstream/resolver.ts';
 import type { AgentLimiter } from './agent-limiter.ts';
 import type { Client } from './client-connection.ts';
+import type { FailureLimiter } from './failure-limiter.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** Everything a connection needs from the process, built once by `server/compose`. */
@@ -23,6 +24,7 @@ export interface Services {
   readonly log: EgressLog;
   readonly metrics: Metrics;
   readonly agents: AgentLimiter;
+  readonly failures: FailureLimiter;
   readonly live: LiveRegistry;
   readonly http: HttpFront;
   readonly limits: ConnectionLimits;

@@ -10,8 +10,9 @@ import type { DialError, DialHandle } from '../upstream/dialer.ts';
 import type { Peer } from '../upstream/pool.ts';
 import { authorize, identify, passedHere, vet } from './admit.ts';
 import type { ClientConnection, Sink } from './client-connection.ts';
-import { deadSink, endGracefully } from './client-connection.ts';
+import { deadSink } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
+import { atOnce } from './failure-limiter.ts';
 import { HelloGate } from './hello-gate.ts';
 import type { RefusalDetail } from './refuse.ts';
 import { isDestinationsFault, refusal, refusalBytes, resolveDetail } from './refuse.ts';
@@ -83,7 +84,10 @@ export class Tunnel implements Sink, Live {
     const problem = headProblem(head);
     if (problem !== null) return this.#refuse('bad_request', { message: problem });
     const unidentified = identify(exchange, head.authorization, head.authorizations);
-    if (unidentified !== null) return this.#refuse(unidentified);
+    if (unidentified !== null) {
+      const farewell = this.#services.failures.farewell(this.#client, unidentified);
+      return this.#refuse(unidentified, {}, farewell);
+    }
     if (passedHere(head.via)) return this.#refuse('loop');
     if (target.host === selfHost && target.port === 80) return this.#serveSelf();
     const blocked = authorize(exchange, 'connect', false);
@@ -333,21 +337,21 @@ export class Tunnel implements Sink, Live {
     this.#leave(refusalBytes(answer));
   }
 
-  #refuse(reason: Reason, detail: RefusalDetail = {}): void {
+  #refuse(reason: Reason, detail: RefusalDetail = {}, farewell = atOnce): void {
     if (this.#phase === 'over') return;
     const answer = refusal(this.exchange, reason, detail);
-    this.exchange.recordBlock(reason, answer.status);
-    this.#leave(refusalBytes(answer));
+    this.exchange.recordBlock(reason, farewell.answered ? answer.status : undefined);
+    this.#leave(refusalBytes(answer), farewell);
   }
 
   /** The one way out before the 200: say why and close. */
-  #leave(answer: string): void {
+  #leave(answer: string, farewell = atOnce): void {
     this.#phase = 'over';
     this.exchange.abandon();
     this.#early = [];
     this.#services.live.delete(this);
     this.#client.sink = deadSink;
-    endGracefully(this.#client.socket, answer);
+    farewell.end(this.#client.socket, answer);
   }
 
   /** The one way out after the 200: both sockets go, the close line is written. */

@@ -10,6 +10,7 @@ import type { OperationsLog } from '../observe/operations-log.ts';
 import { AddressGuard, type ListenerAddress } from '../policy/address-guard.ts';
 import type { Policy } from '../policy/policy.ts';
 import { AgentLimiter } from '../proxy/agent-limiter.ts';
+import { FailureLimiter } from '../proxy/failure-limiter.ts';
 import type { LiveDescription, Services } from '../proxy/services.ts';
 import { CachedResolver } from '../upstream/cached-resolver.ts';
 import { GuardedDialer } from '../upstream/guarded-dialer.ts';
@@ -114,6 +115,12 @@ export class DataPlane {
       log: this.log,
       metrics: this.metrics,
       agents: new AgentLimiter(clock, share - Math.floor(share * reservedShare), options.workers),
+      failures: new FailureLimiter({
+        clock,
+        live: this.#connections,
+        connections: share,
+        metrics: this.metrics,
+      }),
       live: this.#connections,
       http: new HttpListener(() => services),
       limits: options.limits,

@@ -32,6 +32,9 @@ describe('the metrics of one worker', () => {
   metrics.decision(demo, 'allow', 'connect_refused');
   metrics.decision(demo, 'block', 'host_not_allowed');
   metrics.decision(undefined, 'block', 'no_credentials');
+  metrics.identityFailure('bad_credentials', 'at_once');
+  metrics.identityFailure('bad_credentials', 'none');
+  metrics.identityFailure('bad_credentials', 'none');
   metrics.finished(10, 2000);
   metrics.finished(5, 1);
   metrics.request('http');
@@ -48,6 +51,8 @@ describe('the metrics of one worker', () => {
     ['sallyport_decisions_total{agent="demo",verdict="allow",reason="connect_refused"}', 1],
     ['sallyport_decisions_total{agent="demo",verdict="block",reason="host_not_allowed"}', 1],
     ['sallyport_decisions_total{agent="",verdict="block",reason="no_credentials"}', 1],
+    ['sallyport_identity_failures_total{reason="bad_credentials",answer="at_once"}', 1],
+    ['sallyport_identity_failures_total{reason="bad_credentials",answer="none"}', 2],
     ['sallyport_bytes_total{direction="up"}', 15],
     ['sallyport_bytes_total{direction="down"}', 2001],
     ['sallyport_requests_total{scheme="http"}', 1],
