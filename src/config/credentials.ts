@@ -1,3 +1,4 @@
+import { isSpiffeId, parseSubject, subjectAttributes } from '../core/certificate-name.ts';
 import type { AgentCredentials } from '../policy/policy.ts';
 import { clip } from './clip.ts';
 import { parseRange } from './entry-form.ts';
@@ -26,8 +27,8 @@ const credentialFields = {
   issued: boolean,
   tokens: listOf(located(parsed(parseTokenDigest)), 'digests', '["sha256:…"]'),
   certificates: listOf(
-    located(parsed(parseSpiffeId)),
-    'SPIFFE ids',
+    located(parsed(parseCertificateName)),
+    'SPIFFE ids and subjects',
     '["spiffe://example.com/agent/NAME"]',
   ),
   sources: notEmpty(listOf(parsed(parseRange), 'ranges', '[10.20.0.0/24]')),
@@ -98,15 +99,39 @@ function parseTokenDigest(text: string): { value: string } | Complaint {
   };
 }
 
-/** A SPIFFE id with a path, as the standard writes it (SPIFFE-ID §2): no port, query, dots or empty segments. */
-function parseSpiffeId(text: string): { value: string } | Complaint {
-  const match = /^spiffe:\/\/([a-z0-9._-]{1,255})((?:\/[A-Za-z0-9._-]+)+)$/u.exec(text);
-  const segments = match?.[2]?.split('/') ?? [];
-  const fits = text.length <= 2048 && !segments.includes('.') && !segments.includes('..');
-  if (match !== null && fits) return { value: text };
+/** A SPIFFE id, or the exact subject of a certificate. */
+function parseCertificateName(text: string): { value: string } | Complaint {
+  if (isSpiffeId(text) || parseSubject(text) !== null) return { value: text };
+  const code = 'bad-certificate';
+  const meant = subjectMeant(text);
+  if (meant !== null) {
+    const message = `\`${clip(text)}\` is a subject in another form than the one that is compared`;
+    return { code, message, hint: `Write \`"${meant}"\`, in the order of the certificate.` };
+  }
+  if (/^spiffe:/iu.test(text)) {
+    const hint =
+      'Write `spiffe://example.com/agent/NAME`: a lower-case trust domain and a path, nothing else.';
+    return { code, message: `\`${clip(text)}\` is not a SPIFFE id`, hint };
+  }
   return {
-    code: 'bad-certificate',
-    message: `\`${clip(text)}\` is not a SPIFFE id`,
-    hint: 'Write `spiffe://example.com/agent/NAME`: a lower-case trust domain and a path, nothing else.',
+    code,
+    message: `\`${clip(text)}\` is neither a SPIFFE id nor a subject`,
+    hint: `Write \`spiffe://example.com/agent/NAME\`, or the whole subject, \`"CN=NAME,O=Example"\`, of ${[...subjectAttributes.keys()].join(', ')} in the order of the certificate; \`sallyport cert show FILE\` prints it.`,
   };
+}
+
+/** A subject as OpenSSL prints it, `subject=CN = demo, O = Example` or `/CN=demo/O=Example`, in our form. */
+function subjectMeant(text: string): string | null {
+  const bare = text.trim().replace(/^subject\s*[=:]\s*/iu, '');
+  const parts = bare.startsWith('/') ? bare.slice(1).split('/') : bare.split(',');
+  const meant = parts.map((part) => {
+    const [name = '', ...value] = part.split('=');
+    return `${attributeMeant(name.trim())}=${value.join('=').trim()}`;
+  });
+  return parseSubject(meant.join(',')) === null ? null : meant.join(',');
+}
+
+function attributeMeant(name: string): string {
+  const folded = name.toLowerCase();
+  return [...subjectAttributes.keys()].find((known) => known.toLowerCase() === folded) ?? name;
 }

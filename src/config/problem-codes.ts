@@ -48,7 +48,7 @@ export const problemCodes = {
   'bad-address': error('not an IP address or CIDR'),
   'bad-port': error('not a port from 1 to 65535'),
   'bad-token': error('a token that is not `sha256:` and 64 hexadecimal digits'),
-  'bad-certificate': error('a certificate name that is not a SPIFFE id'),
+  'bad-certificate': error('a certificate name that is neither a SPIFFE id nor an exact subject'),
   'bad-method': error('not an HTTP method'),
   'bad-path': error('not a path pattern'),
   'bad-inject': error('an `inject` item that cannot be used'),

@@ -14,6 +14,8 @@ import {
   buildCertificate,
   certificatePem,
   keyIdentifier,
+  nameDer,
+  randomSerial,
   subjectKey,
 } from './certificate.ts';
 
@@ -93,9 +95,13 @@ export function loadAuthority(directory: string): Authority | null {
 function selfSigned(privateKey: KeyObject, publicKey: KeyObject, now: number): Buffer {
   const identifier = keyIdentifier(publicKey);
   const suffix = identifier.toString('hex', 0, 4);
-  const name = { commonName: `Sallyport authority ${suffix}`, organization: 'Sallyport' };
+  const name = nameDer([
+    { name: 'O', value: 'Sallyport' },
+    { name: 'CN', value: `Sallyport authority ${suffix}` },
+  ]);
   return buildCertificate(
     {
+      serial: randomSerial(),
       subject: name,
       issuer: name,
       publicKey,

@@ -25,35 +25,38 @@ export interface LeafOptions {
 
 const day = 86_400_000;
 
-/** Distinguished encoding rules (X.690): tag, length, content. */
-function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
+/** Distinguished encoding rules (X.690): tag, length, content of less than 16 MiB. */
+export function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   const content = Buffer.concat(parts);
   const { length } = content;
   if (length < 0x80) return Buffer.concat([Buffer.of(tag, length), content]);
-  return Buffer.concat([Buffer.of(tag, 0x82, length >> 8, length & 0xff), content]);
+  const size = length < 0x100 ? 1 : length < 0x10000 ? 2 : 3;
+  const head = Buffer.of(tag, 0x80 | size, 0, 0, 0).subarray(0, 2 + size);
+  head.writeUIntBE(length, 2, size);
+  return Buffer.concat([head, content]);
 }
 
-const sequence = (...parts: readonly Uint8Array[]) => der(0x30, ...parts);
-const set = (...parts: readonly Uint8Array[]) => der(0x31, ...parts);
-const oid = (hex: string) => der(0x06, Buffer.from(hex, 'hex'));
+export const sequence = (...parts: readonly Uint8Array[]) => der(0x30, ...parts);
+export const set = (...parts: readonly Uint8Array[]) => der(0x31, ...parts);
+export const oid = (hex: string) => der(0x06, Buffer.from(hex, 'hex'));
 const text = (value: string) => der(0x0c, Buffer.from(value));
-const octets = (...parts: readonly Uint8Array[]) => der(0x04, ...parts);
-const bits = (content: Uint8Array) => der(0x03, Buffer.of(0), content);
-const truth = der(0x01, Buffer.of(0xff));
+export const octets = (...parts: readonly Uint8Array[]) => der(0x04, ...parts);
+export const bits = (content: Uint8Array) => der(0x03, Buffer.of(0), content);
+export const truth = der(0x01, Buffer.of(0xff));
 
 /** 1.2.840.10045.4.3.2, ecdsa-with-SHA256 */
-const signatureAlgorithm = sequence(oid('2a8648ce3d040302'));
+export const signatureAlgorithm = sequence(oid('2a8648ce3d040302'));
 
 /** GeneralizedTime, `YYYYMMDDHHMMSSZ` */
-function time(at: number): Buffer {
+export function time(at: number): Buffer {
   const digits = new Date(at).toISOString().replace(/[-:T]/g, '').slice(0, 14);
   return der(0x18, Buffer.from(`${digits}Z`));
 }
 
 /** A distinguished name of one common name (2.5.4.3). */
-const nameOf = (common: string) => sequence(set(sequence(oid('550403'), text(common))));
+export const nameOf = (common: string) => sequence(set(sequence(oid('550403'), text(common))));
 
-function extension(id: string, critical: boolean, content: Buffer): Buffer {
+export function extension(id: string, critical: boolean, content: Buffer): Buffer {
   return critical ? sequence(oid(id), truth, octets(content)) : sequence(oid(id), octets(content));
 }
 
@@ -104,9 +107,9 @@ function certificate(body: Body, issuerKey: KeyObject): string {
   return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
 }
 
-const keyPair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
+export const keyPair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const pemOf = (key: KeyObject) => key.export({ type: 'pkcs8', format: 'pem' }).toString();
-const keyIdentifier = (key: KeyObject) =>
+export const keyIdentifier = (key: KeyObject) =>
   createHash('sha1')
     .update(key.export({ type: 'spki', format: 'der' }))
     .digest();
