@@ -108,9 +108,11 @@ const reaching: Readonly<Record<string, readonly string[]>> = {
   'src/server/admin.ts': ['node:http createServer'],
   'src/server/front.ts': ['node:net createServer'],
   'src/server/listener.ts': ['node:http createServer'],
+  'src/upstream/key-fetcher.ts': ['node:tls connect'],
   'src/upstream/pool.ts': ['undici Client'],
   'src/upstream/system-resolver.ts': ['node:dns Resolver'],
   'src/upstream/tcp-dialer.ts': ['node:net Socket'],
+  'src/upstream/trusted-roots.ts': ['node:tls getCACertificates'],
 };
 
 /** What only the files named beside it may say. A new place must be weighed, then added here. */

@@ -41,13 +41,21 @@ export function policySpec(
     digest: '0123456789ab',
     groups: [],
     deny: [],
+    issuers: [],
     agents: [
       {
         id: 'bench',
         owner: 'bench@example.com',
         purpose: 'to be measured',
         mode: 'enforce',
-        credentials: { issued: true, tokens, certificates: [], sources: [], sourcesAlone: false },
+        credentials: {
+          issued: true,
+          tokens,
+          certificates: [],
+          workloads: [],
+          sources: [],
+          sourcesAlone: false,
+        },
         limits: {
           connections: undefined,
           connectionsPerSecond: undefined,

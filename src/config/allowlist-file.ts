@@ -15,6 +15,7 @@ import {
   type Report,
   readFields,
 } from './fields.ts';
+import { type IssuerDefinition, readIssuer } from './issuers.ts';
 import type { Position } from './problem.ts';
 import { parseSize } from './units.ts';
 import type { YamlNode } from './yaml.ts';
@@ -25,6 +26,7 @@ export interface AllowlistFile {
   readonly agents: readonly AgentDefinition[];
   /** Top level: for every agent. */
   readonly deny: readonly EntryLine[];
+  readonly issuers: readonly IssuerDefinition[];
 }
 
 export interface GroupDefinition {
@@ -82,6 +84,7 @@ const fileFields = {
   groups: namedMap(groupName, 'a group name', 'registry/npm', readGroup),
   agents: namedMap(agentId, 'an agent id', 'storefront-refactor', readAgent),
   deny: entryList('deny'),
+  issuers: namedMap(agentId, 'an issuer name', 'github-actions', readIssuer),
 };
 
 /**
@@ -89,22 +92,23 @@ const fileFields = {
  * so that later checks see it too. An empty file is an empty result.
  */
 export function readAllowlistFile(root: YamlNode | null, report: Report): AllowlistFile {
-  if (root === null) return { groups: [], agents: [], deny: [] };
+  if (root === null) return { groups: [], agents: [], deny: [], issuers: [] };
   if (root.kind !== 'map') {
     expected(
       root,
       'an allowlist file',
       'a map',
-      'Write `groups:`, `agents:` or `deny:` at the top level.',
+      'Write `groups:`, `agents:`, `issuers:` or `deny:` at the top level.',
       report,
     );
-    return { groups: [], agents: [], deny: [] };
+    return { groups: [], agents: [], deny: [], issuers: [] };
   }
   const { values } = readFields(root, fileFields, report);
   return {
     groups: values.groups ?? [],
     agents: values.agents ?? [],
     deny: entriesOf(values.deny),
+    issuers: values.issuers ?? [],
   };
 }
 

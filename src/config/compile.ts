@@ -12,6 +12,7 @@ import { checkPresence, crossCheck } from './cross-check.ts';
 import type { Report } from './fields.ts';
 import { type FileReader, systemFiles } from './file-reader.ts';
 import type { Injection } from './inject.ts';
+import { issuerOf } from './issuers.ts';
 import { lint } from './lint.ts';
 import type { LintContext } from './lint-entry.ts';
 import {
@@ -124,6 +125,7 @@ function build(documents: readonly AllowlistFile[], digest: string): Policy {
     groups: documents.flatMap(({ groups }) => groups.map(groupSpec)),
     agents: documents.flatMap(({ agents }) => agents.map(agentSpec)),
     deny: documents.flatMap(({ deny }) => deny),
+    issuers: documents.flatMap(({ issuers }) => issuers.map(issuerOf)),
   });
 }
 

@@ -1,4 +1,5 @@
 import { isSpiffeId, parseSubject, subjectAttributes } from '../core/certificate-name.ts';
+import type { WorkloadRule } from '../policy/issuer.ts';
 import type { AgentCredentials } from '../policy/policy.ts';
 import { clip } from './clip.ts';
 import { parseRange } from './entry-form.ts';
@@ -14,12 +15,14 @@ import {
   type Report,
 } from './fields.ts';
 import type { Position } from './problem.ts';
+import { readWorkloads, type WorkloadLine } from './workloads.ts';
 import type { YamlNode } from './yaml.ts';
 
 /** How an agent proves who it is, with the places that the check between agents names. */
 export interface CredentialLines extends AgentCredentials {
   readonly tokenLines: readonly Located<string>[];
   readonly certificateLines: readonly Located<string>[];
+  readonly workloadLines: readonly WorkloadLine[];
   readonly sourcesAt: Position;
 }
 
@@ -31,6 +34,7 @@ const credentialFields = {
     'SPIFFE ids and subjects',
     '["spiffe://example.com/agent/NAME"]',
   ),
+  workloads: readWorkloads,
   sources: notEmpty(listOf(parsed(parseRange), 'ranges', '[10.20.0.0/24]')),
   'sources-alone': boolean,
 };
@@ -43,10 +47,12 @@ export function defaultCredentials(at: Position): CredentialLines {
     issued: true,
     tokens: [],
     certificates: [],
+    workloads: [],
     sources: [],
     sourcesAlone: false,
     tokenLines: [],
     certificateLines: [],
+    workloadLines: [],
     sourcesAt: at,
   };
 }
@@ -69,16 +75,23 @@ export function readCredentials(
   const sourcesAt = keys.get('sources') ?? at;
   const tokenLines = values.tokens ?? [];
   const certificateLines = values.certificates ?? [];
+  const workloadLines = values.workloads ?? [];
   return {
     issued: values.issued ?? true,
     tokens: tokenLines.map(({ value }) => value),
     certificates: certificateLines.map(({ value }) => value),
+    workloads: workloadLines.map(workloadRule),
     sources,
     sourcesAlone,
     tokenLines,
     certificateLines,
+    workloadLines,
     sourcesAt,
   };
+}
+
+function workloadRule({ issuer, claims, task, requestedBy }: WorkloadLine): WorkloadRule {
+  return { issuer, claims, task, requestedBy };
 }
 
 /** `sha256:` and 64 lower-case hexadecimal digits → the digits. */

@@ -2,6 +2,7 @@ import { cidrContains } from '../core/ip.ts';
 import type { AgentDefinition, AllowlistFile, GroupDefinition } from './allowlist-file.ts';
 import { clip } from './clip.ts';
 import type { Report } from './fields.ts';
+import type { IssuerDefinition } from './issuers.ts';
 import { formatPlace, type Position } from './problem.ts';
 import { didYouMean } from './spelling.ts';
 
@@ -19,6 +20,9 @@ export function crossCheck(files: readonly AllowlistFile[], report: Report): voi
     'group',
     report,
   );
+  const issuers = files.flatMap((file) => file.issuers);
+  reportTwice(issuers, 'issuer', report);
+  reportSameTokens(issuers, report);
   reportSharedCredentials(agents, report);
   reportSources(agents, report);
 }
@@ -32,6 +36,7 @@ export function checkPresence(files: readonly AllowlistFile[], report: Report): 
     report,
   );
   reportUnusedGroups(files, agents, report);
+  checkIssuers(files, agents, report);
   if (agents.length === 0) {
     const message = 'there is no agent in these files: every connection is blocked';
     const hint = 'Write `agents: {NAME: {owner: …, purpose: …, allow: […]}}`.';
@@ -41,7 +46,7 @@ export function checkPresence(files: readonly AllowlistFile[], report: Report): 
 
 function reportTwice(
   definitions: readonly { readonly name: string; readonly at: Position }[],
-  what: 'agent' | 'group',
+  what: 'agent' | 'group' | 'issuer',
   report: Report,
 ): void {
   const seen = new Map<string, Position>();
@@ -159,5 +164,51 @@ function reportSources(agents: readonly AgentDefinition[], report: Report): void
         'Separate the ranges, or take sources-alone from one of them.',
       );
     }
+  }
+}
+
+/** A token names its issuer by itself, so that no two can be meant. */
+function reportSameTokens(issuers: readonly IssuerDefinition[], report: Report): void {
+  const seen = new Map<string, IssuerDefinition>();
+  for (const definition of issuers) {
+    const { issuer, trustDomain, at } = definition;
+    if (issuer === undefined && trustDomain === undefined) continue;
+    const key = issuer ?? `spiffe://${trustDomain}`;
+    const first = seen.get(key);
+    if (first === undefined) seen.set(key, definition);
+    else {
+      const message = `the issuer \`${clip(first.name)}\` at ${formatPlace(first.at)} has the same tokens, those of ${clip(key)}`;
+      const hint =
+        'Write one definition; `audience` may be a list, and `claims` may ask for one `aud`.';
+      report(at, 'duplicate-issuer', message, hint);
+    }
+  }
+}
+
+/** Issuers that are named and not there, and those that nobody names. */
+function checkIssuers(
+  files: readonly AllowlistFile[],
+  agents: readonly AgentDefinition[],
+  report: Report,
+): void {
+  const issuers = files.flatMap((file) => file.issuers);
+  const names = new Set(issuers.map(({ name }) => name));
+  const lines = agents.flatMap((agent) => agent.credentials.workloadLines);
+  for (const { issuer, issuerAt } of lines) {
+    if (names.has(issuer)) continue;
+    const message = `there is no issuer \`${clip(issuer)}\`${didYouMean(issuer, names)}`;
+    report(
+      issuerAt,
+      'unknown-issuer',
+      message,
+      'Define it under `issuers:` in any file, or name one that exists.',
+    );
+  }
+  const used = new Set(lines.map(({ issuer }) => issuer));
+  for (const { name, at } of issuers) {
+    if (used.has(name)) continue;
+    const message = `no agent takes tokens of the issuer \`${name}\``;
+    const hint = `Write \`workloads: [{issuer: ${name}, claims: {sub: …}}]\` in an agent's credentials, or delete it.`;
+    report(at, 'unused-issuer', message, hint);
   }
 }

@@ -110,7 +110,8 @@ function lintAddresses(entry: EntryLine, report: Report): void {
   for (const cidr of entry.addresses) lintGrant(cidr, at, report);
 }
 
-function lintGrant(cidr: Cidr, at: Position, report: Report): void {
+/** A range of `addresses`. */
+export function lintGrant(cidr: Cidr, at: Position, report: Report): void {
   const reason = neverGranted(cidr);
   if (reason === null) return;
   const code = isOneAddress(cidr) && isMetadata(cidr.ip) ? 'metadata-entry' : 'never-granted';

@@ -3,6 +3,7 @@ import type { EntryLine } from './entry.ts';
 import type { Report } from './fields.ts';
 import { type LintContext, lintAllowEntry, lintDenyEntry, lintEnd } from './lint-entry.ts';
 import { lintDenied, lintGroupLines, lintList } from './lint-list.ts';
+import { lintWorkloads } from './lint-workloads.ts';
 import { PatternIndex } from './pattern-cover.ts';
 
 /**
@@ -18,6 +19,7 @@ export function lint(files: readonly AllowlistFile[], context: LintContext, repo
   for (const group of groups) lintGroup(group, topDeny, context, report);
   for (const agent of agents) lintAgent(agent, context, report);
   lintAgentDenies(agents, groups, topDeny, report);
+  lintWorkloads(files, report);
 }
 
 function lintGroup(
@@ -38,8 +40,9 @@ function lintAgent(agent: AgentDefinition, context: LintContext, report: Report)
   lintDenyList(agent.deny, report);
   lintGroupLines(agent.groups, report);
   for (const { until, at } of agent.groups) lintEnd(until, context.now, at, report);
-  const { issued, tokens, certificates, sourcesAlone } = agent.credentials;
-  if (!issued && tokens.length === 0 && certificates.length === 0 && !sourcesAlone) {
+  const { issued, tokens, certificates, workloads, sourcesAlone } = agent.credentials;
+  const named = tokens.length + certificates.length + workloads.length;
+  if (!issued && named === 0 && !sourcesAlone) {
     const message = `nothing can identify the agent \`${agent.id}\`: it has no credential of any kind`;
     report(
       agent.at,

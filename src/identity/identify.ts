@@ -16,12 +16,21 @@ import type {
 import { isFailure } from './identity.ts';
 import { issuedPrefix, verifyCredential } from './issued-credential.ts';
 import { type PresentedCredential, parseProxyAuthorization } from './proxy-authorization.ts';
+import { looksSigned } from './signed-token.ts';
 import { agentBySource, sourceAllowed } from './source-address.ts';
+import type { WorkloadKeys } from './workload-keys.ts';
+import { type WorkloadProblem, WorkloadTokens } from './workload-token.ts';
+
+const noKeys: WorkloadKeys = { find: () => null, has: () => false };
 
 export interface AgentIdentifierOptions {
   /** Null: no issued credential is accepted. */
   readonly keys: CredentialKeys | null;
   readonly clock: Clock;
+  /** Keys of other issuers; left out, no token of theirs is accepted. */
+  readonly workloadKeys?: WorkloadKeys;
+  /** Hears of tokens that name a known issuer and are refused. */
+  readonly workloadRefused?: (issuer: string, problem: WorkloadProblem) => void;
   /** Credentials that are remembered as verified; default 10,000. */
   readonly cacheSize?: number;
 }
@@ -33,7 +42,7 @@ const TOKEN_ID_DIGITS = 12;
 const dummyDigest = '0'.repeat(64);
 
 /**
- * The proxy's `Identifier`: issued credentials, static tokens, certificates, listeners, source
+ * The proxy's `Identifier`: issued credentials, tokens of other issuers, static tokens, certificates, listeners, source
  * addresses. All that is shown must be good and name one agent: nothing wrong is passed over.
  *
  * Credentials that were verified are remembered by the SHA-256 of the whole header, so that neither
@@ -43,6 +52,7 @@ const dummyDigest = '0'.repeat(64);
 export class AgentIdentifier implements Identifier {
   readonly #keys: CredentialKeys | null;
   readonly #clock: Clock;
+  readonly #workloads: WorkloadTokens;
   readonly #verified: LRUCache<string, Identity>;
   /** The policy to which `#verified` belongs. */
   #policy: Policy | null = null;
@@ -50,6 +60,11 @@ export class AgentIdentifier implements Identifier {
   constructor(options: AgentIdentifierOptions) {
     this.#keys = options.keys;
     this.#clock = options.clock;
+    this.#workloads = new WorkloadTokens({
+      keys: options.workloadKeys ?? noKeys,
+      clock: options.clock,
+      refused: options.workloadRefused ?? (() => {}),
+    });
     this.#verified = new LRUCache({ max: options.cacheSize ?? 10_000 });
   }
 
@@ -76,6 +91,9 @@ export class AgentIdentifier implements Identifier {
     if (agent === undefined) return 'policy_changed';
     if (this.#clock.now() >= identity.expiresAt) return 'credential_expired';
     if (!stillAccepted(policy, agent, identity, evidence)) return 'policy_changed';
+    const { workload } = identity;
+    const changed = workload && this.#workloads.recheck(policy, agent, workload);
+    if (changed != null) return changed;
     if (evidence.certificate?.isListed() === true) return 'credential_revoked';
     return sourceAllowed(agent, evidence.source) ? null : 'source_not_allowed';
   }
@@ -86,7 +104,7 @@ export class AgentIdentifier implements Identifier {
       this.#policy = policy;
     }
     const key = hash('sha256', header, 'base64');
-    const known = this.#verified.get(key);
+    const known = this.#remembered(key);
     const identity = known ?? this.#verify(policy, header);
     if (isFailure(identity)) return identity;
     if (this.#clock.now() >= identity.expiresAt) {
@@ -95,6 +113,15 @@ export class AgentIdentifier implements Identifier {
     }
     if (known === undefined) this.#verified.set(key, identity);
     return identity;
+  }
+
+  /** A token counts no longer than the key that signed it. */
+  #remembered(key: string): Identity | undefined {
+    const identity = this.#verified.get(key);
+    const { workload } = identity ?? {};
+    if (workload === undefined || this.#workloads.isKeyed(workload)) return identity;
+    this.#verified.delete(key);
+    return undefined;
   }
 
   /**
@@ -120,8 +147,10 @@ export class AgentIdentifier implements Identifier {
   #verify(policy: Policy, header: string): Identity | IdentityFailure {
     const presented = parseProxyAuthorization(header);
     if (presented === null) return failure('bad_credentials', undefined, undefined);
-    return presented.secret.startsWith(issuedPrefix)
-      ? this.#verifyIssued(policy, presented)
+    const { secret } = presented;
+    if (secret.startsWith(issuedPrefix)) return this.#verifyIssued(policy, presented);
+    return policy.issuers.size > 0 && looksSigned(secret)
+      ? this.#workloads.verify(policy, presented)
       : verifyStatic(policy, presented);
   }
 
@@ -242,6 +271,8 @@ function stillAccepted(
       return agent.credentials.tokens.some(
         (digest) => token === `sha256:${digest.slice(0, TOKEN_ID_DIGITS)}`,
       );
+    case 'workload':
+      return true;
     case 'certificate':
       return certificate !== null;
     case 'listener':
@@ -253,7 +284,7 @@ function stillAccepted(
 
 function identityOf(
   agent: Agent,
-  kind: Exclude<Identity['kind'], 'issued'>,
+  kind: Exclude<Identity['kind'], 'issued' | 'workload'>,
   token: string | undefined,
 ): Identity {
   return {

@@ -1,14 +1,16 @@
 import type { Ip } from '../core/ip.ts';
+import type { WorkloadAlgorithm } from '../policy/issuer.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 
 /** Who a connection or request is, proven. */
 export interface Identity {
   readonly agent: Agent;
   /** What proves it; where a credential and the connection both do, the credential. */
-  readonly kind: 'static' | 'issued' | 'certificate' | 'listener' | 'source';
+  readonly kind: 'static' | 'issued' | 'workload' | 'certificate' | 'listener' | 'source';
   /**
    * Id of the proof for the log (`token`), never the secret: of an issued credential its own, of a
-   * static token `sha256:` and 12 digits of its digest, of a certificate `cert:` and its serial.
+   * static token `sha256:` and 12 digits of its digest, of a certificate `cert:` and its serial,
+   * of another issuer's token `jwt:` and its `jti` or digits of its digest.
    */
   readonly token: string | undefined;
   /**
@@ -22,6 +24,19 @@ export interface Identity {
   readonly requestedBy: string | undefined;
   /** Names of the groups to which the credential is narrowed; undefined = all that the agent has. */
   readonly only: readonly string[] | undefined;
+  /** Of a token of another issuer, what it takes to judge it again; else undefined. */
+  readonly workload?: WorkloadProof | undefined;
+}
+
+/** What is kept of a JWT: never its signature, without which it cannot be replayed. */
+export interface WorkloadProof {
+  /** Name of the issuer. */
+  readonly issuer: string;
+  /** `WorkloadKey.id` of the key that signed it. */
+  readonly keyId: string;
+  readonly algorithm: WorkloadAlgorithm;
+  /** Its claims as JSON text. */
+  readonly claims: string;
 }
 
 export type IdentityFailureReason =

@@ -17,6 +17,14 @@ export interface LogState {
   readonly dropped: number;
 }
 
+/** The keys of one issuer of tokens: how many, and how often they were asked for. */
+export interface IssuerKeyCounts {
+  readonly issuer: string;
+  readonly keys: number;
+  readonly refreshed: number;
+  readonly failed: number;
+}
+
 /**
  * What one worker counts (contract §6, `/metrics`). On the path of a connection these are plain
  * additions; names, labels and text exist only in `snapshot`. Every label is from a closed set,
@@ -36,6 +44,7 @@ export class Metrics {
   #bytesUp = 0;
   #bytesDown = 0;
   #digest = '';
+  #issuers: () => readonly IssuerKeyCounts[] = () => [];
   #utilization = performance.eventLoopUtilization();
 
   constructor(log: LogState) {
@@ -112,9 +121,19 @@ export class Metrics {
     this.#digest = digest;
   }
 
+  /** Where the keys of other issuers are counted. */
+  observeIssuers(counts: () => readonly IssuerKeyCounts[]): void {
+    this.#issuers = counts;
+  }
+
   /** Everything counted so far, for `renderMetrics`. Event loop use is that since the last snapshot. */
   snapshot(): MetricsSnapshot {
-    return [...this.#traffic(), ...this.#latencies(), ...this.#state()];
+    return [
+      ...this.#traffic(),
+      ...this.#latencies(),
+      ...this.#state(),
+      ...issuerKeyFamilies(this.#issuers()),
+    ];
   }
 
   #traffic(): MetricFamily[] {
@@ -182,6 +201,24 @@ export class Metrics {
       },
     ];
   }
+}
+
+/** Nothing without issuers: most installations have none. */
+function issuerKeyFamilies(counts: readonly IssuerKeyCounts[]): MetricFamily[] {
+  if (counts.length === 0) return [];
+  const of = (value: (count: IssuerKeyCounts) => number, labels: object = {}): MetricSample[] =>
+    counts.map((count) => ({ labels: { issuer: count.issuer, ...labels }, value: value(count) }));
+  return [
+    {
+      ...gauge('issuer_keys', 'Keys of an issuer of tokens, in the worker with the fewest.', 0),
+      aggregator: 'min',
+      values: of(({ keys }) => keys),
+    },
+    counter('issuer_refreshes_total', "Refreshes of an issuer's keys.", [
+      ...of(({ refreshed }) => refreshed, { result: 'ok' }),
+      ...of(({ failed }) => failed, { result: 'failed' }),
+    ]),
+  ];
 }
 
 const prefix = 'sallyport_';

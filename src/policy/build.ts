@@ -1,4 +1,5 @@
 import type { Cidr } from '../core/ip.ts';
+import type { Issuer } from './issuer.ts';
 import type { HostPattern } from './pattern.ts';
 import type {
   Agent,
@@ -23,6 +24,8 @@ export interface PolicySpec {
   readonly agents: readonly AgentSpec[];
   /** Top-level deny entries: for every agent. */
   readonly deny: readonly EntrySpec[];
+  /** Other issuers of tokens. */
+  readonly issuers: readonly Issuer[];
 }
 
 export interface GroupSpec {
@@ -103,6 +106,7 @@ export function buildPolicy(spec: PolicySpec): Policy {
     tokens: ownersOf(agents, 'tokens'),
     certificates: ownersOf(agents, 'certificates'),
     sourceAgents: Object.freeze(agents.filter((agent) => agent.credentials.sourcesAlone)),
+    issuers: new Map(spec.issuers.map((issuer) => [issuer.name, Object.freeze(issuer)])),
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Cidr } from '../core/ip.ts';
+import type { Issuer, WorkloadRule } from './issuer.ts';
 import type { Matcher } from './matcher.ts';
 
 /**
@@ -20,6 +21,8 @@ export interface Policy {
   readonly certificates: ReadonlyMap<string, Agent>;
   /** Agents that their source address alone identifies (`sources-alone: true`). */
   readonly sourceAgents: readonly Agent[];
+  /** Other issuers of tokens, by name. */
+  readonly issuers: ReadonlyMap<string, Issuer>;
 }
 
 export type Scheme = 'https' | 'http' | 'tcp';
@@ -61,6 +64,8 @@ export interface AgentCredentials {
   /** SHA-256 digests, 64 lower-case hex digits. */
   readonly tokens: readonly string[];
   readonly certificates: readonly string[];
+  /** Tokens of other issuers. */
+  readonly workloads: readonly WorkloadRule[];
   /** Source ranges that narrow every credential; empty = anywhere. */
   readonly sources: readonly Cidr[];
   readonly sourcesAlone: boolean;

@@ -14,11 +14,15 @@ import { FailureLimiter } from '../proxy/failure-limiter.ts';
 import type { LiveDescription, Services } from '../proxy/services.ts';
 import { CachedResolver } from '../upstream/cached-resolver.ts';
 import { GuardedDialer } from '../upstream/guarded-dialer.ts';
+import { IssuerKeyStore } from '../upstream/issuer-keys.ts';
+import { HttpsKeyFetcher } from '../upstream/key-fetcher.ts';
 import { SystemResolver } from '../upstream/system-resolver.ts';
 import { TcpDialer } from '../upstream/tcp-dialer.ts';
+import { trustedRoots } from '../upstream/trusted-roots.ts';
 import { Connections } from './connections.ts';
 import { Front } from './front.ts';
 import { HttpListener } from './listener.ts';
+import { observeIssuers } from './observe-issuers.ts';
 
 /** What one worker needs to know: plain data, so that it can be posted to a thread. */
 export interface DataPlaneOptions {
@@ -45,6 +49,10 @@ export interface DataPlaneOptions {
   };
   /** Path of the file with the keys that sign issued credentials; made if it is not there. */
   readonly keys: string;
+  /** The directory of the allowlists, against which the key files of issuers count. */
+  readonly allowlists: string;
+  /** PEM files with roots to trust in upstream TLS, beside the usual ones. */
+  readonly trust: readonly string[];
 }
 
 /** An address to listen on. Port 0 takes a free one. */
@@ -66,12 +74,13 @@ export class DataPlane {
   readonly #connections: Connections;
   readonly #front: Front;
   readonly #resolver: CachedResolver;
+  readonly #issuerKeys: IssuerKeyStore;
   readonly #workers: number;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
   #draining = false;
 
-  /** @throws SecretFileError if the key file cannot be used. */
+  /** @throws SecretFileError if the key file cannot be used; TrustError if a file of `trust` cannot. */
   constructor(
     options: DataPlaneOptions,
     policy: Policy,
@@ -102,16 +111,34 @@ export class DataPlane {
     );
     const guard = new AddressGuard(() => this.#own);
     const share = Math.max(1, Math.ceil(options.limits.connections / options.workers));
+    const dialer = new GuardedDialer(
+      new TcpDialer({ connectTimeoutMs: options.limits.connectTimeout, clock }),
+      guard,
+    );
+    const issuers = observeIssuers(operations, clock);
+    this.#issuerKeys = new IssuerKeyStore({
+      fetcher: new HttpsKeyFetcher({
+        resolver: this.#resolver,
+        dialer,
+        roots: trustedRoots(options.trust),
+      }),
+      directory: options.allowlists,
+      clock,
+      observer: { ...issuers, removed: () => this.#connections.rejudge(this.#policy) },
+    });
+    this.metrics.observeIssuers(() => this.#issuerKeys.counts());
     const services: Services = {
       clock,
       policy: () => this.#policy,
-      identifier: new AgentIdentifier({ keys: openCredentialKeys(options.keys), clock }),
+      identifier: new AgentIdentifier({
+        keys: openCredentialKeys(options.keys),
+        clock,
+        workloadKeys: this.#issuerKeys,
+        workloadRefused: issuers.refused,
+      }),
       guard,
       resolver: this.#resolver,
-      dialer: new GuardedDialer(
-        new TcpDialer({ connectTimeoutMs: options.limits.connectTimeout, clock }),
-        guard,
-      ),
+      dialer,
       log: this.log,
       metrics: this.metrics,
       agents: new AgentLimiter(clock, share - Math.floor(share * reservedShare), options.workers),
@@ -141,6 +168,8 @@ export class DataPlane {
   /** Every listener of the proxy, the admin one included: nothing may be dialled there. */
   setOwnListeners(listeners: readonly ListenOn[]): void {
     this.#own = listeners.map(({ host, port }) => ({ ip: parseIp(host), port }));
+    // Not before: where keys may be fetched from depends on it.
+    this.#issuerKeys.apply(this.#policy.issuers);
   }
 
   /** Puts a policy in force and judges everything live by it, at once. */
@@ -150,6 +179,7 @@ export class DataPlane {
     this.metrics.reload('ok');
     this.log.write({ event: 'reload', policy: policy.digest });
     this.#resolver.clear();
+    this.#issuerKeys.apply(policy.issuers);
     this.#connections.rejudge(policy);
   }
 
@@ -186,6 +216,7 @@ export class DataPlane {
     this.#front.close();
     this.#connections.cutAll('draining');
     this.#connections.close();
+    this.#issuerKeys.close();
     this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
   }

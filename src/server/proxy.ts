@@ -7,6 +7,7 @@ import { systemClock } from '../core/clock.ts';
 import { openCredentialKeys } from '../identity/credential-keys.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import type { Policy } from '../policy/policy.ts';
+import { TrustError, trustedRoots } from '../upstream/trusted-roots.ts';
 import { Admin } from './admin.ts';
 import { ControlPlane, type Worker } from './control-plane.ts';
 import { DataPlane, type DataPlaneOptions, type ListenOn } from './data-plane.ts';
@@ -53,6 +54,7 @@ export async function startProxy(
   }
   const options = planeOptions(settings, operations);
   openCredentialKeys(options.keys);
+  checkTrust(options.trust);
   const { workers, listeners, own } =
     options.workers === 1
       ? await startLocal(options, settings.listen, policy, operations)
@@ -184,7 +186,18 @@ function planeOptions(settings: Settings, operations: OperationsLog): DataPlaneO
     resolver: { ...settings.resolver, timeoutMs: settings.resolver.timeout },
     limits: { ...limits, connections: Math.max(1, Math.min(most, limits.connections)) },
     keys: join(settings.certs, 'credentials.key'),
+    allowlists: settings.allowlists,
+    trust: settings.trust,
   };
+}
+
+function checkTrust(files: readonly string[]): void {
+  try {
+    trustedRoots(files);
+  } catch (error) {
+    if (error instanceof TrustError) throw new StartError(error.message);
+    throw error;
+  }
 }
 
 function logUnwritable(path: string): StartError {

@@ -7,7 +7,14 @@ export function agentNamed(id: string): Agent {
     owner: 'web-platform@example.com',
     purpose: 'Move the storefront to React',
     mode: 'enforce',
-    credentials: { issued: true, tokens: [], certificates: [], sources: [], sourcesAlone: false },
+    credentials: {
+      issued: true,
+      tokens: [],
+      certificates: [],
+      workloads: [],
+      sources: [],
+      sourcesAlone: false,
+    },
     limits: {
       connections: undefined,
       connectionsPerSecond: undefined,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Ip, parseCidr } from '../../src/core/ip.ts';
 import type { Evidence } from '../../src/identity/identity.ts';
+import type { Issuer, WorkloadRule } from '../../src/policy/issuer.ts';
 import type { Agent, AgentCredentials, GroupGrant, Policy } from '../../src/policy/policy.ts';
 
 export interface AgentSketch {
@@ -8,6 +9,7 @@ export interface AgentSketch {
   /** Static tokens in clear: the policy gets their digests. */
   readonly tokens?: readonly string[];
   readonly certificates?: readonly string[];
+  readonly workloads?: readonly WorkloadRule[];
   readonly sources?: readonly string[];
   readonly sourcesAlone?: boolean;
   /** Names of groups that the agent has. */
@@ -15,7 +17,10 @@ export interface AgentSketch {
 }
 
 /** A policy with as much in it as identification looks at: agents and their credentials, no entries. */
-export function policyOf(sketches: Readonly<Record<string, AgentSketch>>): Policy {
+export function policyOf(
+  sketches: Readonly<Record<string, AgentSketch>>,
+  issuers: readonly Issuer[] = [],
+): Policy {
   const agents = Object.entries(sketches).map(([id, sketch], index) => agentOf(id, sketch, index));
   return {
     digest: '0123456789ab',
@@ -33,6 +38,7 @@ export function policyOf(sketches: Readonly<Record<string, AgentSketch>>): Polic
       ),
     ),
     sourceAgents: agents.filter((agent) => agent.credentials.sourcesAlone),
+    issuers: new Map(issuers.map((issuer) => [issuer.name, issuer])),
   };
 }
 
@@ -80,6 +86,7 @@ function credentialsOf(sketch: AgentSketch): AgentCredentials {
     issued: sketch.issued ?? true,
     tokens: (sketch.tokens ?? []).map(sha256),
     certificates: sketch.certificates ?? [],
+    workloads: sketch.workloads ?? [],
     sources,
     sourcesAlone: sketch.sourcesAlone ?? false,
   };

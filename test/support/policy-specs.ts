@@ -42,7 +42,14 @@ export function agent(id: string, fields: Partial<AgentSpec> = {}): AgentSpec {
     owner: 'owner@example.com',
     purpose: 'test',
     mode: 'enforce',
-    credentials: { issued: true, tokens: [], certificates: [], sources: [], sourcesAlone: false },
+    credentials: {
+      issued: true,
+      tokens: [],
+      certificates: [],
+      workloads: [],
+      sources: [],
+      sourcesAlone: false,
+    },
     limits: { connections: undefined, connectionsPerSecond: undefined, uploadPerTunnel: undefined },
     groups: [],
     allow: [],
@@ -53,5 +60,5 @@ export function agent(id: string, fields: Partial<AgentSpec> = {}): AgentSpec {
 }
 
 export function policySpec(fields: Partial<PolicySpec> = {}): PolicySpec {
-  return { digest: '0123456789ab', groups: [], agents: [], deny: [], ...fields };
+  return { digest: '0123456789ab', groups: [], agents: [], deny: [], issuers: [], ...fields };
 }
