@@ -142,7 +142,9 @@ export class Forward implements Live {
   /** Steps 5 and 6, unless this client connection holds a live one to the same origin. */
   #reach(): void {
     const exchange = this.#exchange;
-    const origin = this.#session.origin(`${exchange.host}:${exchange.port}`);
+    // A client may relay for several agents, and a connection may hold what its origin knows of one.
+    const key = `${exchange.agent?.id} ${exchange.host}:${exchange.port}`;
+    const origin = this.#session.origin(key);
     this.#origin = origin;
     const peer = this.#response === null ? origin.supplied : origin.ready;
     if (peer !== null) {

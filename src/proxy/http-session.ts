@@ -159,7 +159,7 @@ export class HttpSession implements Live {
     farewell.end(this.socket, bytes);
   }
 
-  /** The client for one origin, made at its first request. */
+  /** The client of one agent for one origin, made at its first request. */
   origin(key: string): OriginClient {
     let origin = this.#origins.get(key);
     if (origin === undefined) {
