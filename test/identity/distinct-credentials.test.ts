@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { systemClock } from '../../src/core/clock.ts';
+import { newId } from '../../src/core/ulid.ts';
+import { credentialKey } from '../../src/identity/credential-keys.ts';
+import { AgentIdentifier } from '../../src/identity/identify.ts';
+import { isFailure } from '../../src/identity/identity.ts';
+import { issueCredential } from '../../src/identity/issued-credential.ts';
+import { basic, from, policyOf } from '../support/identity-policy.ts';
+
+const total = 100_000;
+/** By then the cache of the verified is full: two of three are good, and 10,000 are remembered. */
+const settled = 20_000;
+/** Bytes. What one credential left behind, 80,000 times, would be far more. */
+const slack = 8_000_000;
+
+const names = ['alice', 'bob', 'carol'];
+const policy = policyOf(Object.fromEntries(names.map((name) => [name, {}])));
+const key = credentialKey(randomBytes(32));
+const keys = { signing: key, find: (id: string) => (id === key.id ? key : undefined) };
+const identifier = new AgentIdentifier({ keys, clock: systemClock });
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+function heap(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+function issue(agent: string): string {
+  const now = Math.floor(Date.now() / 1000);
+  return issueCredential(key, {
+    id: newId(Date.now()),
+    agent,
+    issuedAt: now,
+    expiresAt: now + 60,
+    task: undefined,
+    requestedBy: undefined,
+    only: undefined,
+  });
+}
+
+/** Every third one is forged, in turns by its signature, its claims and its kind. */
+function show(n: number): void {
+  const agent = names[n % names.length] as string;
+  const isForged = Math.floor(n / names.length) % 3 === 0;
+  const secret = isForged ? forged(issue(agent), n) : issue(agent);
+  const result = identifier.identify(policy, basic(agent, secret), from(null));
+  if (isForged) assert.ok(isFailure(result) && result.reason === 'bad_credentials');
+  else assert.ok(!isFailure(result) && result.agent.id === agent, 'nobody becomes another');
+}
+
+function forged(secret: string, n: number): string {
+  const [version = '', claims = '', signature = ''] = secret.split('.');
+  switch (n % 3) {
+    case 0:
+      return `${version}.${claims}.${'A'.repeat(signature.length)}`;
+    case 1:
+      return `${version}.${claims.slice(4)}.${signature}`;
+    default:
+      return claims;
+  }
+}
+
+test(`${total} distinct credentials, good and bad, leave nothing behind`, () => {
+  for (let n = 0; n < settled; n++) show(n);
+  const before = heap();
+  for (let n = settled; n < total; n++) show(n);
+  const grown = heap() - before;
+  assert.ok(grown < slack, `the heap grew by ${(grown / 1e6).toFixed(1)} MB`);
+});
