@@ -105,7 +105,7 @@ function buildOurs({ exact, suffixes }: RuleSet): Contestant {
       scheme: 'connect',
       method: undefined,
       path: undefined,
-      only: undefined,
+      scope: undefined,
     } as const;
     return decide(policy, agent, request, 0).verdict === 'allow';
   };

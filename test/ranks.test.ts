@@ -61,6 +61,7 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
     'src/cli/program.ts': 'value',
     'src/cli/serve.ts': 'value',
     'src/cli/test.ts': 'value',
+    'src/cli/token-attenuate.ts': 'value',
     'src/cli/token.ts': 'value',
   },
   'http-proxy-3': { 'src/proxy/upgrade.ts': 'value' },

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { newId } from '../../src/core/ulid.ts';
-import { credentialKey } from '../../src/identity/credential-keys.ts';
+import { credentialKey, credentialKeys } from '../../src/identity/credential-keys.ts';
 import { issueCredential } from '../../src/identity/issued-credential.ts';
 import { createAuthority } from '../../src/tls/authority.ts';
 import { issueClientCertificate } from '../../src/tls/leaf.ts';
@@ -12,10 +12,7 @@ const key = credentialKey(randomBytes(32));
 const foreignKey = credentialKey(randomBytes(32));
 
 /** The keys of the installation that is measured: one. */
-export const keys = {
-  signing: key,
-  find: (id: string) => (id === key.id ? key : undefined),
-};
+export const keys = credentialKeys([key], key);
 
 export interface IssueOptions {
   /** Tells one credential from the next. */
@@ -40,6 +37,7 @@ export function issue({ serial, task, groups = 0, foreign, expired }: IssueOptio
     task: task ?? `task-${serial}`,
     requestedBy: 'bench@example.com',
     only: names.length > 0 ? names : undefined,
+    hosts: undefined,
   });
 }
 

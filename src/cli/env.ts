@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { Settings } from '../config/settings.ts';
 import { parseAuthority } from '../core/authority-form.ts';
-import { defaultTtl } from '../identity/issued-credential.ts';
+import { defaultTtl } from '../identity/credential-claims.ts';
 import { CommandError, type Io } from './io.ts';
 import { issueFor, openKeys, parseTtl } from './issue.ts';
 import { loadPolicy } from './load-policy.ts';

@@ -69,7 +69,7 @@ function decideFor(question: Question, agent: Agent, written: WrittenTarget): Ou
     scheme: written.scheme,
     method: written.path === undefined ? undefined : (question.method ?? 'GET'),
     path: written.path,
-    only: undefined,
+    scope: undefined,
   };
   const known = { ...unanswered, agent, written };
   if (ip !== null && guard.isOwnListener(ip, port)) {

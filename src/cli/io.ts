@@ -15,9 +15,14 @@ export interface Io {
   readonly stderr: Sink;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  /** All of standard input, the first megabyte at most; null if it is a terminal, which has no end. */
+  readonly input: () => Promise<string | null>;
   /** 0 fine, 1 the answer is no or problems were found, 2 wrong usage, 3 could not start. */
   exitStatus: number;
 }
+
+/** Characters. */
+const MAX_INPUT = 1_000_000;
 
 /** Ends a command with one sentence on standard error and this exit status. */
 export class CommandError extends Error {
@@ -41,6 +46,18 @@ export function processIo(): Io {
     stderr: process.stderr,
     env: process.env,
     clock: systemClock,
+    input: readInput,
     exitStatus: 0,
   };
+}
+
+async function readInput(): Promise<string | null> {
+  if (process.stdin.isTTY) return null;
+  let text = '';
+  process.stdin.setEncoding('utf8');
+  for await (const chunk of process.stdin) {
+    text += String(chunk);
+    if (text.length > MAX_INPUT) break;
+  }
+  return text.slice(0, MAX_INPUT);
 }

@@ -2,10 +2,18 @@ import { join } from 'node:path';
 import { didYouMean } from '../config/spelling.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import { newId } from '../core/ulid.ts';
-import { type CredentialKeys, openCredentialKeys } from '../identity/credential-keys.ts';
-import { CredentialRequestError, issueCredential, maxTtl } from '../identity/issued-credential.ts';
+import { maxTtl } from '../identity/credential-claims.ts';
+import {
+  type CredentialKey,
+  type CredentialKeys,
+  openCredentialKeys,
+} from '../identity/credential-keys.ts';
+import { CredentialRequestError, issueCredential } from '../identity/issued-credential.ts';
+import { hostPattern } from '../policy/pattern.ts';
+import { meet } from '../policy/pattern-meet.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 import { CommandError } from './io.ts';
+import { scopeForAgent } from './scope-option.ts';
 
 export interface CredentialRequest {
   readonly agent: string;
@@ -13,7 +21,7 @@ export interface CredentialRequest {
   readonly ttl: number;
   readonly task?: string | undefined;
   readonly requestedBy?: string | undefined;
-  /** Names of groups of the agent; undefined = all that it has. */
+  /** Groups of the agent and host patterns, as `--only` takes them; undefined = all that it has. */
   readonly only?: readonly string[] | undefined;
 }
 
@@ -23,6 +31,8 @@ export interface IssuedCredential {
   readonly agent: string;
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number;
+  /** Host patterns of its scope that no allow entry of the agent could ever meet. */
+  readonly idle: readonly string[];
 }
 
 const ttlUnits: ReadonlyMap<string, number> = new Map([
@@ -67,7 +77,7 @@ export function openKeys(certs: string): CredentialKeys {
  *
  * @param nowMs wall clock, milliseconds since the Unix epoch
  * @throws CommandError (1) if the policy has no such agent or group, the agent takes no issued
- * credentials, or what the credential would say is out of bounds
+ * credentials, the key ends before the credential would, or what the credential would say is out of bounds
  */
 export function issueFor(
   policy: Policy,
@@ -76,15 +86,17 @@ export function issueFor(
   nowMs: number,
 ): IssuedCredential {
   const agent = agentOf(policy, request.agent);
-  checkGroups(agent, request.only ?? []);
+  const { only, hosts } = scopeForAgent(agent, request.only);
+  const idle = (hosts ?? []).filter((host) => !meetsEntry(agent, host));
   const id = newId(nowMs);
   const issuedAt = Math.floor(nowMs / 1000);
   const expiresAt = issuedAt + request.ttl;
-  const { task, requestedBy, only } = request;
+  checkKey(keys.signing, expiresAt * 1000, nowMs);
+  const { task, requestedBy } = request;
   try {
-    const claims = { id, agent: agent.id, issuedAt, expiresAt, task, requestedBy, only };
+    const claims = { id, agent: agent.id, issuedAt, expiresAt, task, requestedBy, only, hosts };
     const credential = issueCredential(keys.signing, claims);
-    return { credential, id, agent: agent.id, expiresAt: expiresAt * 1000 };
+    return { credential, id, agent: agent.id, expiresAt: expiresAt * 1000, idle };
   } catch (error) {
     if (error instanceof CredentialRequestError) throw new CommandError(error.message, 1);
     throw error;
@@ -106,13 +118,24 @@ function agentOf(policy: Policy, id: string): Agent {
   return agent;
 }
 
-function checkGroups(agent: Agent, only: readonly string[]): void {
-  const names = agent.groups.map((grant) => grant.group.name);
-  const missing = only.find((name) => !names.includes(name));
-  if (missing === undefined) return;
-  const has = names.length === 0 ? 'it has none' : `it has ${names.join(', ')}`;
+/** A credential never outlives the key that signs it. */
+function checkKey(key: CredentialKey, expiresAt: number, nowMs: number): void {
+  if (expiresAt <= key.until) return;
+  const end = new Date(key.until).toISOString();
+  const rotate = '`sallyport token keys --rotate` makes a new one';
   throw new CommandError(
-    `agent ${agent.id} has no group ${JSON.stringify(missing)} (${agent.at}): ${has}${didYouMean(missing, names) || '.'}`,
+    nowMs >= key.until
+      ? `the key ${key.id}, which signs, ended at ${end}: ${rotate}.`
+      : `the key ${key.id}, which signs, ends at ${end}, before the credential would: ask for a shorter --ttl, or ${rotate}.`,
     1,
   );
+}
+
+function meetsEntry(agent: Agent, host: string): boolean {
+  const wanted = hostPattern(host);
+  const lists = [agent.allow, ...agent.groups.map(({ group }) => group.allow)];
+  return lists.flat().some(({ pattern }) => {
+    const own = hostPattern(pattern);
+    return wanted !== null && own !== null && meet(wanted, own) !== null;
+  });
 }

@@ -32,7 +32,7 @@ export const commands: readonly CommandRow[] = [
   },
   {
     name: 'token',
-    summary: 'issue short-lived credentials',
+    summary: 'issue short-lived credentials, and narrow them',
     load: async () => import('./token.ts'),
   },
   {

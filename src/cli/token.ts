@@ -1,10 +1,12 @@
 import { Command } from 'commander';
-import { defaultTtl } from '../identity/issued-credential.ts';
+import { defaultTtl } from '../identity/credential-claims.ts';
 import type { Io } from './io.ts';
 import { issueFor, openKeys, parseTtl } from './issue.ts';
 import { loadPolicy } from './load-policy.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { writeJson } from './output.ts';
+import { scopeHelp } from './scope-option.ts';
+import { createAttenuate } from './token-attenuate.ts';
 
 interface IssueOptions {
   readonly ttl: string;
@@ -17,9 +19,10 @@ interface IssueOptions {
 /** `sallyport token issue`. */
 export function createCommand(io: Io): Command {
   return new Command('token')
-    .description('Issue short-lived credentials.')
+    .description('Issue short-lived credentials, and narrow them.')
     .addHelpText('after', '\nExample:\n  sallyport token issue demo --ttl 8h\n')
-    .addCommand(createIssue(io));
+    .addCommand(createIssue(io))
+    .addCommand(createAttenuate(io));
 }
 
 function createIssue(io: Io): Command {
@@ -29,7 +32,7 @@ function createIssue(io: Io): Command {
     .option('--ttl <duration>', 'how long it holds: 90s, 15m, 8h, 7d', `${defaultTtl / 3600}h`)
     .option('--task <id>', 'what it is for: in every log line, at most 128 bytes')
     .option('--requested-by <who>', 'who asked for it: in every log line, at most 256 bytes')
-    .option('--only <group...>', 'narrow it to these groups of the agent')
+    .option('--only <scope...>', scopeHelp)
     .option('--json', 'print credential, id, agent and expiry as JSON')
     .addHelpText(
       'after',
@@ -43,6 +46,11 @@ function createIssue(io: Io): Command {
     const policy = await loadPolicy(io, settings.allowlists);
     if (policy === null) return;
     const issued = issueFor(policy, openKeys(settings.certs), request, io.clock.now());
+    for (const host of issued.idle) {
+      io.stderr.write(
+        `sallyport: no allow entry of agent ${agent} covers any host of ${host}: that part of the credential reaches nothing.\n`,
+      );
+    }
     if (options.json) {
       const { credential, id, expiresAt } = issued;
       const expires = new Date(expiresAt).toISOString();

@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import type { Counts } from '../config/compile.ts';
 import type { Settings } from '../config/settings.ts';
-import { defaultTtl } from '../identity/issued-credential.ts';
+import { defaultTtl } from '../identity/credential-claims.ts';
 import { decide } from '../policy/decide.ts';
 import type { Agent, Entry, Policy } from '../policy/policy.ts';
 import type { RunningProxy } from '../server/proxy.ts';
@@ -76,6 +76,6 @@ function connectTo(host: string): Parameters<typeof decide>[2] {
     scheme: 'connect',
     method: undefined,
     path: undefined,
-    only: undefined,
+    scope: undefined,
   };
 }

@@ -45,6 +45,13 @@ export function createIdSource(random: Uint8Array): (nowMs: number) => string {
  */
 export const newId: (nowMs: number) => string = createIdSource(randomBytes(SOURCE_CHARACTERS));
 
+/** Ms since the epoch that an id begins with. `id` is a ULID; of another text the answer means nothing. */
+export function ulidTime(id: string): number {
+  let time = 0;
+  for (let i = 0; i < TIME_CHARACTERS; i++) time = time * 32 + ALPHABET.indexOf(id.charAt(i));
+  return time;
+}
+
 function character(value: number): string {
   return ALPHABET.charAt(value & 31);
 }

@@ -6,17 +6,21 @@ export interface CredentialKey {
   /** Eight hexadecimal digits made from the key itself: the same key has the same id everywhere. */
   readonly id: string;
   readonly key: KeyObject;
+  /** Ms since the epoch; at and after it the key neither signs nor verifies. Infinity if it has no end. */
+  readonly until: number;
 }
 
 /** The keys of one installation. Immutable; a rotation is a new object. */
 export interface CredentialKeys {
   /** Signs new credentials. */
   readonly signing: CredentialKey;
+  /** All of them in the order of the file, the signing one first. */
+  readonly all: readonly CredentialKey[];
   /** The key with exactly this id, to verify; undefined if there is none. */
   find(id: string): CredentialKey | undefined;
 }
 
-const keyLine = /^[0-9a-f]{64}$/u;
+const keyLine = /^([0-9a-f]{64})(?: until (\S+))?$/u;
 
 const keyFileHead = `# Keys of issued credentials. The first signs, all verify: to rotate, put a new line on top
 # (openssl rand -hex 32), and remove the old one when the credentials it signed have expired.
@@ -50,8 +54,8 @@ export function loadCredentialKeys(path: string): CredentialKeys {
 }
 
 /**
- * The keys of a key file: a line of 64 hexadecimal digits each, the first signs, all verify. Empty
- * lines and lines that begin with `#` do not count.
+ * The keys of a key file: a line of 64 hexadecimal digits each, perhaps with its end behind it
+ * (`until 2026-12-31T00:00:00Z`). The first signs, all verify. Empty lines and lines that begin with `#` do not count.
  *
  * @param path for messages
  * @throws SecretFileError if a line is anything else, a key stands twice, or there is none
@@ -62,12 +66,13 @@ export function parseCredentialKeys(text: string, path: string): CredentialKeys 
     const line = raw.trim();
     if (line === '' || line.startsWith('#')) continue;
     const where = `${path}:${index + 1}`;
-    if (!keyLine.test(line)) {
+    const [, digits, end] = keyLine.exec(line) ?? [];
+    if (digits === undefined) {
       throw new SecretFileError(
-        `${where} is not a key: write 64 hexadecimal digits, as \`openssl rand -hex 32\` makes them.`,
+        `${where} is not a key: write 64 hexadecimal digits, as \`openssl rand -hex 32\` makes them, and behind them, if it has an end, \`until 2026-12-31T00:00:00Z\`.`,
       );
     }
-    const key = credentialKey(Buffer.from(line, 'hex'));
+    const key = credentialKey(Buffer.from(digits, 'hex'), endOf(end, where));
     if (keys.has(key.id)) throw new SecretFileError(`${where} repeats a key: remove the line.`);
     keys.set(key.id, key);
   }
@@ -77,11 +82,35 @@ export function parseCredentialKeys(text: string, path: string): CredentialKeys 
       `${path} holds no key: remove it, and \`sallyport token issue\` makes a new one.`,
     );
   }
-  return { signing, find: (id) => keys.get(id) };
+  return credentialKeys([...keys.values()], signing);
 }
 
-/** @param secret 32 random bytes */
-export function credentialKey(secret: Buffer): CredentialKey {
+/** @param all each once, `signing` among them */
+export function credentialKeys(
+  all: readonly CredentialKey[],
+  signing: CredentialKey,
+): CredentialKeys {
+  const byId = new Map(all.map((key) => [key.id, key]));
+  return { signing, all, find: (id) => byId.get(id) };
+}
+
+/**
+ * @param secret 32 random bytes
+ * @param until ms since the epoch
+ */
+export function credentialKey(secret: Buffer, until = Number.POSITIVE_INFINITY): CredentialKey {
   const named = Buffer.concat([Buffer.from('sallyport credential key id\n'), secret]);
-  return { id: hash('sha256', named).slice(0, 8), key: createSecretKey(secret) };
+  return { id: hash('sha256', named).slice(0, 8), key: createSecretKey(secret), until };
+}
+
+/** @throws SecretFileError if it is not a time in UTC to the second */
+function endOf(text: string | undefined, where: string): number {
+  if (text === undefined) return Number.POSITIVE_INFINITY;
+  const time = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/u.test(text) ? Date.parse(text) : Number.NaN;
+  // What the calendar does not have, such as 31 November, comes back as another day or not at all.
+  if (!Number.isNaN(time) && new Date(time).toISOString() === text.replace('Z', '.000Z'))
+    return time;
+  throw new SecretFileError(
+    `${where}: behind \`until\` belongs a time in UTC, such as 2026-12-31T00:00:00Z.`,
+  );
 }

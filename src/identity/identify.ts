@@ -2,7 +2,10 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.ts';
 import type { Ip } from '../core/ip.ts';
+import type { CredentialScope, ScopePart } from '../policy/credential-scope.ts';
+import type { HostPattern } from '../policy/pattern.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
+import { issuedMs, type Narrowing } from './credential-claims.ts';
 import type { CredentialKeys } from './credential-keys.ts';
 import type {
   ClientCertificate,
@@ -14,7 +17,7 @@ import type {
   ListenerBinding,
 } from './identity.ts';
 import { isFailure } from './identity.ts';
-import { issuedPrefix, verifyCredential } from './issued-credential.ts';
+import { issuedPrefix, type ReadCredential, verifyCredential } from './issued-credential.ts';
 import { type PresentedCredential, parseProxyAuthorization } from './proxy-authorization.ts';
 import { looksSigned } from './signed-token.ts';
 import { agentBySource, sourceAllowed } from './source-address.ts';
@@ -31,6 +34,8 @@ export interface AgentIdentifierOptions {
   readonly workloadKeys?: WorkloadKeys;
   /** Hears of tokens that name a known issuer and are refused. */
   readonly workloadRefused?: (issuer: string, problem: WorkloadProblem) => void;
+  /** Reads a host pattern, null if it is none. Without it no credential narrowed to hosts is accepted. */
+  readonly patternOf?: (text: string) => HostPattern | null;
   /** Credentials that are remembered as verified; default 10,000. */
   readonly cacheSize?: number;
 }
@@ -50,7 +55,8 @@ const dummyDigest = '0'.repeat(64);
  * under the policy that they were verified with; expiry and source address count on every hit.
  */
 export class AgentIdentifier implements Identifier {
-  readonly #keys: CredentialKeys | null;
+  #keys: CredentialKeys | null;
+  readonly #patternOf: (text: string) => HostPattern | null;
   readonly #clock: Clock;
   readonly #workloads: WorkloadTokens;
   readonly #verified: LRUCache<string, Identity>;
@@ -59,6 +65,7 @@ export class AgentIdentifier implements Identifier {
 
   constructor(options: AgentIdentifierOptions) {
     this.#keys = options.keys;
+    this.#patternOf = options.patternOf ?? (() => null);
     this.#clock = options.clock;
     this.#workloads = new WorkloadTokens({
       keys: options.workloadKeys ?? noKeys,
@@ -66,6 +73,12 @@ export class AgentIdentifier implements Identifier {
       refused: options.workloadRefused ?? (() => {}),
     });
     this.#verified = new LRUCache({ max: options.cacheSize ?? 10_000 });
+  }
+
+  /** Other keys from now on. What the old ones proved is asked again; `recheck` ends what they left. */
+  useKeys(keys: CredentialKeys): void {
+    this.#keys = keys;
+    this.#verified.clear();
   }
 
   identify(
@@ -95,7 +108,17 @@ export class AgentIdentifier implements Identifier {
     const changed = workload && this.#workloads.recheck(policy, agent, workload);
     if (changed != null) return changed;
     if (evidence.certificate?.isListed() === true) return 'credential_revoked';
+    const lost = this.#lostKey(identity);
+    if (lost !== null) return lost;
     return sourceAllowed(agent, evidence.source) ? null : 'source_not_allowed';
+  }
+
+  /** Is the key that signed the proof gone, or has it got an end since? */
+  #lostKey({ key: id }: Identity): IdentityFailureReason | null {
+    if (id === undefined) return null;
+    const key = this.#keys?.find(id);
+    if (key === undefined) return 'credential_revoked';
+    return this.#clock.now() >= key.until ? 'credential_expired' : null;
   }
 
   #byHeader(policy: Policy, header: string): Identity | IdentityFailure {
@@ -165,16 +188,35 @@ export class AgentIdentifier implements Identifier {
     if (agent === undefined || disagrees || !agent.credentials.issued) {
       return failure('bad_credentials', agentId === null ? agent : claimed, claims.id);
     }
+    const scope = this.#scopeOf(verified);
+    if (scope === null) return failure('bad_credentials', agent, claims.id);
     return {
       agent,
       kind: 'issued',
       token: claims.id,
-      issuedAt: claims.issuedAt * 1000,
-      expiresAt: claims.expiresAt * 1000,
+      issuedAt: issuedMs(claims),
+      expiresAt: verified.expiresAt,
       task: claims.task,
       requestedBy: claims.requestedBy,
-      only: claims.only,
+      scope,
+      key: verified.key,
     };
+  }
+
+  /** Undefined if it is not narrowed; null if a host pattern is none, or not in its one spelling. */
+  #scopeOf({ claims, narrowings }: ReadCredential): CredentialScope | undefined | null {
+    const scope: ScopePart[] = [];
+    const steps: readonly Pick<Narrowing, 'only' | 'hosts'>[] = [claims, ...narrowings];
+    for (const { only, hosts } of steps) {
+      if (only === undefined && hosts === undefined) continue;
+      const patterns = (hosts ?? []).map((text) => {
+        const pattern = this.#patternOf(text);
+        return pattern?.text === text ? pattern : null;
+      });
+      if (patterns.includes(null)) return null;
+      scope.push({ groups: only ?? [], hosts: patterns.filter((pattern) => pattern !== null) });
+    }
+    return scope.length === 0 ? undefined : scope;
   }
 }
 
@@ -295,7 +337,8 @@ function identityOf(
     expiresAt: Number.POSITIVE_INFINITY,
     task: undefined,
     requestedBy: undefined,
-    only: undefined,
+    scope: undefined,
+    key: undefined,
   };
 }
 

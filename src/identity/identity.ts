@@ -1,4 +1,5 @@
 import type { Ip } from '../core/ip.ts';
+import type { CredentialScope } from '../policy/credential-scope.ts';
 import type { WorkloadAlgorithm } from '../policy/issuer.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 
@@ -22,8 +23,10 @@ export interface Identity {
   readonly expiresAt: number;
   readonly task: string | undefined;
   readonly requestedBy: string | undefined;
-  /** Names of the groups to which the credential is narrowed; undefined = all that the agent has. */
-  readonly only: readonly string[] | undefined;
+  /** What the credential is narrowed to; undefined = all that the agent has. */
+  readonly scope: CredentialScope | undefined;
+  /** Id of our key that signed the proof; undefined if none did. */
+  readonly key: string | undefined;
   /** Of a token of another issuer, what it takes to judge it again; else undefined. */
   readonly workload?: WorkloadProof | undefined;
 }

@@ -1,69 +1,81 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { decodeBase64url } from './base64url.ts';
+import {
+  type CredentialClaims,
+  claimsProblem,
+  decodeClaims,
+  decodeNarrowing,
+  encodeClaims,
+  encodeNarrowing,
+  type Narrowing,
+  narrowingProblem,
+} from './credential-claims.ts';
 import type { CredentialKey, CredentialKeys } from './credential-keys.ts';
 
 /**
- * Signed short-lived credentials: `sp1.<payload>.<signature>`, both Base64url (RFC 4648 §5), all
- * characters safe in a URL's userinfo, at most 1,024 of them.
+ * Signed short-lived credentials: `sp1.<claims>[.<narrowing>…].<signature>`, all Base64url (RFC 4648
+ * §5), so that every character is safe in a URL's userinfo, at most 1,024 of them.
  *
- * Why this and not a JWT: one algorithm and no header, so that there is nothing to negotiate or to
- * confuse; only the holder of the key file can make or verify one, and that is the proxy itself.
- * The signature is HMAC-SHA256 over `sp1.<payload>`: the first link of a macaroon's chain (Birgisson
- * et al., NDSS 2014). A holder can later be allowed to append a block and replace the signature by
- * HMAC(signature, block): that takes no key of ours, can only narrow, and cannot be undone, as the
- * former signature is not in the result. Until blocks have a meaning, exactly three parts are valid.
+ * The signature is a macaroon's chain (Birgisson et al., NDSS 2014):
  *
- * The payload is JSON with fixed keys in a fixed order, so that it has one spelling: what does not
- * encode back to the same bytes is refused, duplicates and unknown fields with it.
+ *     S0 = HMAC-SHA256(key, "sp1.<claims>")     Si = HMAC-SHA256(S(i-1), <narrowing i>)
+ *
+ * and only the last S is in the credential. So whoever holds it can append a narrowing without any key
+ * of ours and without asking us, and hand the result to somebody less trusted. Nobody can take one
+ * away again, change it or move it: that takes an earlier S, which the credential no longer has and
+ * HMAC does not give back. And what is appended can only narrow, whatever it says, because it has
+ * no other meaning: the earliest end holds, and of every list of groups and hosts one must match.
+ *
+ * Why not a JWT: it can be narrowed only by whoever holds the key, and its header lets the sender
+ * choose how it is checked; here is one algorithm and nothing to negotiate. Why not Biscuit: public
+ * keys and a logic language are more than a proxy needs that verifies its own credentials. Why no
+ * third-party caveats, as macaroons have them: nobody here discharges any. For the tokens of others
+ * there are workload identities.
+ *
+ * Claims and narrowings are JSON in one spelling: what does not encode back to the same bytes is
+ * refused, duplicates and unknown fields with it.
  */
-export interface CredentialClaims {
-  /** ULID: in the log as `token`, and what `revoke` takes. */
-  readonly id: string;
-  readonly agent: string;
-  /** Seconds since the Unix epoch. */
-  readonly issuedAt: number;
-  /** Seconds since the Unix epoch; the credential holds while now is before. */
+
+/** What a credential says. `readCredential` takes its word for it, `verifyCredential` does not. */
+export interface ReadCredential {
+  readonly claims: CredentialClaims;
+  /** In the order in which holders appended them. */
+  readonly narrowings: readonly Narrowing[];
+  /** Id of the key that signed it, or is said to have. */
+  readonly key: string;
+  /** The earliest of all its ends, ms since the epoch. */
   readonly expiresAt: number;
-  /** At most 128 bytes of printable text. */
-  readonly task: string | undefined;
-  /** At most 256 bytes of printable text. */
-  readonly requestedBy: string | undefined;
-  /** Group names to which it is narrowed, at least one; undefined = all that the agent has. */
-  readonly only: readonly string[] | undefined;
 }
 
-export type VerifiedCredential = {
-  readonly claims: CredentialClaims;
-  readonly expired: boolean;
-} | null;
+/** Proven. `expiresAt` does not go beyond the end of the key. */
+export type VerifiedCredential = (ReadCredential & { readonly expired: boolean }) | null;
 
-/** A credential that cannot be issued as asked. The message says why and what to ask instead. */
+/** A credential that cannot be made as asked. The message says why and what to ask instead. */
 export class CredentialRequestError extends Error {
   override readonly name = 'CredentialRequestError';
 }
 
 export const issuedPrefix = 'sp1.';
 
-/** Seconds. */
-export const defaultTtl = 8 * 3600;
-export const maxTtl = 30 * 24 * 3600;
-
 const MAX_LENGTH = 1024;
-const MAX_TASK = 128;
-const MAX_REQUESTED_BY = 256;
-const MAX_GROUPS = 32;
+const MAX_NARROWINGS = 8;
 /** Seconds by which the clock of the machine that issued may be ahead. */
 const CLOCK_SKEW = 60;
-
-const agentId = /^[a-z0-9][a-z0-9._-]{0,62}$/u;
-const groupName = /^[a-z0-9][a-z0-9._/-]{0,62}$/u;
-const ulid = /^[0-9A-HJKMNP-TV-Z]{26}$/u;
-/** Control, format (bidi among them), surrogate, private-use and unassigned characters, line separators. */
-const unprintable = /[\p{C}\p{Zl}\p{Zp}]/u;
 
 /** The text before the key id in every payload; both have a fixed length. */
 const KEY_ID_AT = '{"k":"'.length;
 const KEY_ID_END = KEY_ID_AT + 8;
 const SIGNATURE_BYTES = 32;
+
+/** A credential taken apart; nothing in it is read yet. */
+interface Parts {
+  /** `sp1.` and the claims as they stand in the text: what the key signs. */
+  readonly signed: string;
+  readonly claims: string;
+  /** As they stand in the text: what the earlier signature signs. */
+  readonly narrowings: readonly string[];
+  readonly signature: Buffer;
+}
 
 /**
  * Signs claims.
@@ -71,20 +83,36 @@ const SIGNATURE_BYTES = 32;
  * @throws CredentialRequestError if a claim is out of its bounds or the result would be too long
  */
 export function issueCredential(key: CredentialKey, claims: CredentialClaims): string {
-  const problem = problemOf(claims);
+  const problem = claimsProblem(claims);
   if (problem !== null) throw new CredentialRequestError(problem);
-  const signed = issuedPrefix + Buffer.from(encodePayload(key.id, claims)).toString('base64url');
-  const credential = `${signed}.${sign(key, signed).toString('base64url')}`;
-  if (credential.length > MAX_LENGTH) {
-    throw new CredentialRequestError(
-      `the credential would have ${credential.length} characters, ${MAX_LENGTH} are the most: name fewer groups, or use a shorter task or requester.`,
-    );
-  }
-  return credential;
+  const signed = issuedPrefix + encode(encodeClaims(key.id, claims));
+  return withinLength(`${signed}.${sign(key.key, signed).toString('base64url')}`);
 }
 
 /**
- * The claims of a credential that one of our keys signed; null for anything else. Whether the agent
+ * The same credential with less in it. Takes no key; whether the credential is good, only the proxy
+ * can tell.
+ *
+ * @throws CredentialRequestError if it is no credential, was narrowed 8 times already, or the result
+ * would be too long
+ */
+export function attenuateCredential(credential: string, narrowing: Narrowing): string {
+  const parts = takeApart(credential);
+  if (parts === null) throw new CredentialRequestError('this is no credential of Sallyport.');
+  const problem = narrowingProblem(narrowing);
+  if (problem !== null) throw new CredentialRequestError(problem);
+  if (parts.narrowings.length === MAX_NARROWINGS) {
+    throw new CredentialRequestError(
+      `this credential has been narrowed ${MAX_NARROWINGS} times, which is the most: narrow the one before it, or have a new one issued.`,
+    );
+  }
+  const block = encode(encodeNarrowing(narrowing));
+  const signature = sign(parts.signature, block).toString('base64url');
+  return withinLength([parts.signed, ...parts.narrowings, block, signature].join('.'));
+}
+
+/**
+ * What a credential that one of our keys signed says; null for anything else. Whether the agent
  * exists and takes issued credentials is not asked here. Does not throw.
  *
  * @param nowMs wall clock, milliseconds since the Unix epoch
@@ -94,111 +122,62 @@ export function verifyCredential(
   credential: string,
   nowMs: number,
 ): VerifiedCredential {
-  if (credential.length > MAX_LENGTH || !credential.startsWith(issuedPrefix)) return null;
-  const dot = credential.indexOf('.', issuedPrefix.length);
-  if (dot === -1) return null;
-  const payload = decode(credential.slice(issuedPrefix.length, dot));
-  const signature = decode(credential.slice(dot + 1));
-  if (payload === null || signature?.length !== SIGNATURE_BYTES) return null;
-  const text = payload.toString('utf8');
-  const key = keys.find(text.slice(KEY_ID_AT, KEY_ID_END));
+  const parts = takeApart(credential);
+  if (parts === null) return null;
+  const key = keys.find(parts.claims.slice(KEY_ID_AT, KEY_ID_END));
   if (key === undefined) return null;
-  if (!timingSafeEqual(sign(key, credential.slice(0, dot)), signature)) return null;
-  return judgeClaims(text, key, nowMs);
+  let signature = sign(key.key, parts.signed);
+  for (const block of parts.narrowings) signature = sign(signature, block);
+  if (!timingSafeEqual(signature, parts.signature)) return null;
+  const read = readParts(parts);
+  if (read === null || read.claims.issuedAt * 1000 > nowMs + CLOCK_SKEW * 1000) return null;
+  const expiresAt = Math.min(read.expiresAt, key.until);
+  return { ...read, expiresAt, expired: nowMs >= expiresAt };
 }
 
-function judgeClaims(text: string, key: CredentialKey, nowMs: number): VerifiedCredential {
-  const claims = decodePayload(text);
-  if (claims === null || encodePayload(key.id, claims) !== text) return null;
-  if (problemOf(claims) !== null) return null;
-  if (claims.issuedAt * 1000 > nowMs + CLOCK_SKEW * 1000) return null;
-  return { claims, expired: nowMs >= claims.expiresAt * 1000 };
+/** What a credential says, nothing of it verified; null for what is none. Does not throw. */
+export function readCredential(credential: string): ReadCredential | null {
+  const parts = takeApart(credential);
+  return parts === null ? null : readParts(parts);
 }
 
-/** Null if every claim is within its bounds, else the problem as a sentence. */
-function problemOf(claims: CredentialClaims): string | null {
-  const { id, agent, issuedAt, expiresAt, task, requestedBy, only } = claims;
-  if (!ulid.test(id)) return `${JSON.stringify(id)} is not a ULID.`;
-  if (!agentId.test(agent)) return `${JSON.stringify(agent)} is not an agent id.`;
-  if (!isTime(issuedAt) || !isTime(expiresAt)) return 'times are whole seconds since 1970.';
-  if (expiresAt <= issuedAt) return 'a credential must expire after it was issued.';
-  if (expiresAt - issuedAt > maxTtl) return 'a credential may live for 30 days (30d) at most.';
-  return (
-    textProblem('task', task, MAX_TASK) ??
-    textProblem('requester', requestedBy, MAX_REQUESTED_BY) ??
-    groupsProblem(only)
+function takeApart(credential: string): Parts | null {
+  if (credential.length > MAX_LENGTH || !credential.startsWith(issuedPrefix)) return null;
+  const [claims = '', ...rest] = credential.slice(issuedPrefix.length).split('.');
+  const signature = decodeBase64url(rest.pop() ?? '');
+  const text = decodeBase64url(claims);
+  if (text === null || signature?.length !== SIGNATURE_BYTES) return null;
+  if (rest.length > MAX_NARROWINGS) return null;
+  const signed = issuedPrefix + claims;
+  return { signed, claims: text.toString('utf8'), narrowings: rest, signature };
+}
+
+function readParts(parts: Parts): ReadCredential | null {
+  const decoded = decodeClaims(parts.claims);
+  if (decoded === null) return null;
+  const narrowings: Narrowing[] = [];
+  let end = decoded.claims.expiresAt;
+  for (const block of parts.narrowings) {
+    const narrowing = decodeNarrowing(decodeBase64url(block)?.toString('utf8') ?? '');
+    if (narrowing === null) return null;
+    narrowings.push(narrowing);
+    end = Math.min(end, narrowing.expiresAt ?? end);
+  }
+  return { ...decoded, narrowings, expiresAt: end * 1000 };
+}
+
+function sign(key: KeyObject | Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest();
+}
+
+/** @throws CredentialRequestError */
+function withinLength(credential: string): string {
+  if (credential.length <= MAX_LENGTH) return credential;
+  throw new CredentialRequestError(
+    `the credential would have ${credential.length} characters, ${MAX_LENGTH} are the most: name fewer groups and hosts, or use a shorter task or requester.`,
   );
 }
 
-function isTime(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0;
-}
-
-function textProblem(what: string, text: string | undefined, limit: number): string | null {
-  if (text === undefined) return null;
-  if (text === '') return `the ${what} is empty: leave it out.`;
-  if (Buffer.byteLength(text) > limit) {
-    return `the ${what} has ${Buffer.byteLength(text)} bytes, ${limit} are the most.`;
-  }
-  return unprintable.test(text) ? `the ${what} has characters that cannot be printed.` : null;
-}
-
-function groupsProblem(only: readonly string[] | undefined): string | null {
-  if (only === undefined) return null;
-  if (only.length === 0) return 'a credential for no group at all would allow nothing.';
-  if (only.length > MAX_GROUPS) return `${MAX_GROUPS} groups are the most.`;
-  const odd = only.find((name) => !groupName.test(name));
-  if (odd !== undefined) return `${JSON.stringify(odd)} is not a group name.`;
-  return new Set(only).size === only.length ? null : 'a group is named twice.';
-}
-
-function encodePayload(keyId: string, claims: CredentialClaims): string {
-  const { id, agent, issuedAt, expiresAt, task, requestedBy, only } = claims;
-  // Undefined members stay out of JSON.
-  return JSON.stringify({
-    k: keyId,
-    j: id,
-    a: agent,
-    i: issuedAt,
-    e: expiresAt,
-    t: task,
-    r: requestedBy,
-    o: only,
-  });
-}
-
-/** Claims with the right types, or null; the caller compares the spelling. */
-function decodePayload(text: string): CredentialClaims | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null) return null;
-  const { j, a, i, e, t, r, o } = value as Record<string, unknown>;
-  if (typeof j !== 'string' || typeof a !== 'string') return null;
-  if (typeof i !== 'number' || typeof e !== 'number') return null;
-  if (!isOptionalText(t) || !isOptionalText(r) || !isOptionalList(o)) return null;
-  return { id: j, agent: a, issuedAt: i, expiresAt: e, task: t, requestedBy: r, only: o };
-}
-
-function isOptionalText(value: unknown): value is string | undefined {
-  return value === undefined || typeof value === 'string';
-}
-
-function isOptionalList(value: unknown): value is readonly string[] | undefined {
-  return (
-    value === undefined || (Array.isArray(value) && value.every((item) => typeof item === 'string'))
-  );
-}
-
-function sign(key: CredentialKey, signed: string): Buffer {
-  return createHmac('sha256', key.key).update(signed).digest();
-}
-
-/** Base64url without padding that encodes back to itself, or null. */
-function decode(text: string): Buffer | null {
-  const bytes = Buffer.from(text, 'base64url');
-  return bytes.toString('base64url') === text ? bytes : null;
+function encode(text: string): string {
+  return Buffer.from(text).toString('base64url');
 }

@@ -252,7 +252,8 @@ function identityOf(
     expiresAt: exp * 1000,
     task: loggable(claims, rule.task, MAX_TASK_BYTES),
     requestedBy: loggable(claims, rule.requestedBy, MAX_REQUESTED_BY_BYTES),
-    only: undefined,
+    scope: undefined,
+    key: undefined,
     workload,
   };
 }

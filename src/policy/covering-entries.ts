@@ -1,4 +1,5 @@
 import { admitsMethod, hasPort, needsInspection } from './conditions.ts';
+import { type NeededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
 import type { Near } from './nearest.ts';
 import type { Entry } from './policy.ts';
@@ -14,19 +15,19 @@ export class CoveringEntries implements RuleVisitor {
   /** Most specific pattern first. */
   readonly found: Near[] = [];
   readonly #request: DecisionRequest;
+  readonly #needed: NeededGroups;
   readonly #now: number;
 
-  constructor(request: DecisionRequest, now: number) {
+  constructor(request: DecisionRequest, needed: NeededGroups, now: number) {
     this.#request = request;
+    this.#needed = needed;
     this.#now = now;
   }
 
   nextTier(): void {}
 
   visit(entry: Entry, _rank: number, _order: number, until: number): void {
-    const { only } = this.#request;
-    if (entry.action === 'deny') return;
-    if (only !== undefined && (entry.group === undefined || !only.includes(entry.group))) return;
+    if (entry.action === 'deny' || !withinGroups(this.#needed, entry)) return;
     this.found.push({ entry, why: this.#why(entry, Math.min(until, entry.until)) });
   }
 

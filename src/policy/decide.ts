@@ -1,6 +1,7 @@
 import { unmapped } from '../core/embedded-ipv4.ts';
 import type { Cidr, Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
+import { type CredentialScope, neededGroups } from './credential-scope.ts';
 import type { Agent, Entry, Policy, Scheme } from './policy.ts';
 import { HTTP, HTTPS, TCP } from './scheme-bits.ts';
 import {
@@ -30,8 +31,8 @@ export interface DecisionRequest {
   readonly method: string | undefined;
   /** Origin-form with the query; undefined for a CONNECT. */
   readonly path: string | undefined;
-  /** Only allow entries of these groups count; deny entries always do. Undefined = all. */
-  readonly only: readonly string[] | undefined;
+  /** What the credential was narrowed to; deny entries hold beyond it. Undefined = all of the agent's. */
+  readonly scope: CredentialScope | undefined;
 }
 
 export interface Decision {
@@ -49,7 +50,10 @@ export interface Decision {
   readonly entry: Entry | null;
   /** Ranges that the entries grant together, in no order; empty on a block. */
   readonly addresses: readonly Cidr[];
-  /** Upload cap of `entry`, bytes; Infinity if it has none. The agent's own limit is not in it. */
+  /**
+   * Upload cap of `entry`, bytes; Infinity if it has none. Under a scope the smallest cap of all
+   * entries that allow. The agent's own limit is not in it.
+   */
   readonly upload: number;
   /** Ms since the epoch when an entry or grant that it rests on ends; Infinity if none does. */
   readonly until: number;
@@ -75,6 +79,10 @@ const unlisted = Object.freeze(block('host_not_allowed', null));
  * agent, its groups and the top level go first; then the allow entries of the most specific host
  * pattern speak, and their conditions must hold. Patterns that are equally specific speak together.
  * Network patterns match IP literals only, and name patterns, `*` among them, names only.
+ *
+ * A scope is applied to that result and never changes which entries speak: were the entries outside
+ * it left out at first, a wider one could speak where a specific one had said no. So a narrower scope
+ * allows a part of what a wider one does, in every respect, also in report mode.
  * Synchronous, without I/O; never throws. An agent that is not of this policy may reach nothing.
  */
 export function decide(
@@ -85,14 +93,18 @@ export function decide(
 ): Decision {
   const { matcher } = policy;
   const { survey } = matcher;
-  survey.begin(request, now);
   const ip = request.ip === null ? null : unmapped(request.ip);
+  survey.begin(request, neededGroups(request.scope, request.host, ip), now);
   matcher.visit(agent, request.host, ip, survey);
   if (survey.denied !== null) return block('denied', survey.denied);
-  if (survey.stage === ALLOWS && survey.nearest !== null) return allow(survey, survey.nearest);
+  if (survey.stage === ALLOWS) {
+    return survey.speaker === null ? unlisted : allow(survey, survey.speaker);
+  }
   if (survey.stage === NEEDS_INSPECTION) return blockUninspected(survey.nearest);
   const reason = reasonOfStage[survey.stage] ?? 'host_not_allowed';
-  if (agent.mode === 'report' && matcher.knows(agent)) return report(survey, reason);
+  if (agent.mode === 'report' && matcher.knows(agent)) {
+    return survey.withinScope(survey.nearest) ? report(survey, reason) : unlisted;
+  }
   return survey.nearest === null ? unlisted : block(reason, survey.nearest);
 }
 
@@ -104,7 +116,7 @@ function allow(survey: Survey, entry: Entry): Decision {
     schemes: survey.schemes,
     entry,
     addresses: survey.addresses,
-    upload: entry.upload ?? Number.POSITIVE_INFINITY,
+    upload: survey.upload,
     until: survey.until,
     inspect: false,
   };

@@ -1,5 +1,6 @@
 import { unmapped } from '../core/embedded-ipv4.ts';
 import { CoveringEntries } from './covering-entries.ts';
+import { type NeededGroups, neededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
 import { missedAddress, missedName } from './near-miss.ts';
 import type { Agent, Entry, Policy } from './policy.ts';
@@ -34,12 +35,13 @@ export function nearest(
 ): Near[] {
   if (!policy.matcher.knows(agent)) return [];
   const ip = request.ip === null ? null : unmapped(request.ip);
-  const covering = new CoveringEntries(request, now);
+  const needed = neededGroups(request.scope, request.host, ip);
+  const covering = new CoveringEntries(request, needed, now);
   policy.matcher.visit(agent, request.host, ip, covering);
   if (covering.found.length >= max) return covering.found.slice(0, max);
   const misses: { near: Near; distance: number }[] = [];
   const seen = new Set(covering.found.map((near) => near.entry));
-  for (const entry of reachable(agent, request.only)) {
+  for (const entry of reachable(agent, needed)) {
     if (seen.has(entry)) continue;
     const { pattern } = entry;
     const miss = ip === null ? missedName(pattern, request.host) : missedAddress(pattern, ip);
@@ -50,12 +52,12 @@ export function nearest(
 }
 
 /** The agent's own entries first: there its owner can mend a pattern. */
-function reachable(agent: Agent, only: readonly string[] | undefined): readonly Entry[] {
-  const entries: Entry[] = only === undefined ? agent.allow.slice(0, MOST_ENTRIES) : [];
+function reachable(agent: Agent, needed: NeededGroups): readonly Entry[] {
+  const entries: Entry[] = needed === undefined ? agent.allow.slice(0, MOST_ENTRIES) : [];
   for (const { group } of agent.groups) {
     if (entries.length >= MOST_ENTRIES) break;
-    if (only !== undefined && !only.includes(group.name)) continue;
-    entries.push(...group.allow.slice(0, MOST_ENTRIES - entries.length));
+    const more = group.allow.slice(0, MOST_ENTRIES - entries.length);
+    entries.push(...more.filter((entry) => withinGroups(needed, entry)));
   }
   return entries;
 }

@@ -51,6 +51,12 @@ export function parsePattern(text: string): HostPattern | PatternProblem {
   return { code: read.code, message: read.message, hint: hintOf(read) };
 }
 
+/** As `parsePattern`, for who does not ask why it is none. */
+export function hostPattern(text: string): HostPattern | null {
+  const read = readPattern(text);
+  return isHostPattern(read) ? read : null;
+}
+
 export function isHostPattern<P extends object>(read: HostPattern | P): read is HostPattern {
   return 'kind' in read;
 }

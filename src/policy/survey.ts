@@ -1,5 +1,6 @@
 import type { Cidr } from '../core/ip.ts';
 import { admitsMethod, admitsPath, hasPort, needsInspection } from './conditions.ts';
+import { type NeededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { Entry } from './policy.ts';
@@ -33,18 +34,21 @@ export class Survey implements RuleVisitor {
   nearest: Entry | null = null;
   /** When `nearest`, or the grant of its group, ends. */
   nearestUntil = Number.POSITIVE_INFINITY;
-  /** Of the entries that allow: */
+  /** Of the entries that allow and are within the scope: the first in the order of attribution. */
+  speaker: Entry | null = null;
   schemes = 0;
   until = Number.POSITIVE_INFINITY;
   addresses: readonly Cidr[] = NO_ADDRESSES;
 
+  /** Smallest cap of all entries that allow, within the scope or not, bytes. */
+  #leastUpload = Number.POSITIVE_INFINITY;
   #port = 0;
   #plain = false;
   #allowBits = 0;
   #denyBits = 0;
   #method: string | undefined;
   #path: string | undefined;
-  #only: readonly string[] | undefined;
+  #needed: NeededGroups;
   #now = 0;
   #paths: ReadonlyMap<Entry, readonly PathPattern[]>;
 
@@ -54,28 +58,43 @@ export class Survey implements RuleVisitor {
   #nearestTier = 0;
   #nearestRank = 0;
   #nearestOrder = 0;
+  #speakerRank = 0;
+  #speakerOrder = 0;
 
   constructor(paths: ReadonlyMap<Entry, readonly PathPattern[]>) {
     this.#paths = paths;
   }
 
-  begin(request: DecisionRequest, now: number): void {
+  begin(request: DecisionRequest, needed: NeededGroups, now: number): void {
     this.#port = request.port;
     this.#plain = request.scheme === 'http';
     this.#allowBits = allowBits(request.scheme);
     this.#denyBits = denyBits(request.scheme);
     this.#method = request.method;
     this.#path = request.path;
-    this.#only = request.only;
+    this.#needed = needed;
     this.#now = now;
     this.#tier = 0;
     this.denied = null;
     this.stage = NO_HOST;
     this.nearest = null;
     this.nearestUntil = Number.POSITIVE_INFINITY;
+    this.speaker = null;
     this.schemes = 0;
     this.until = Number.POSITIVE_INFINITY;
     this.addresses = NO_ADDRESSES;
+    this.#leastUpload = Number.POSITIVE_INFINITY;
+  }
+
+  /** Is this entry (null: a target that is on no list) within what the credential was narrowed to? */
+  withinScope(entry: Entry | null): boolean {
+    return withinGroups(this.#needed, entry);
+  }
+
+  /** The speaker's cap; under a scope the least, so that narrowing never lifts one. */
+  get upload(): number {
+    if (this.#needed !== undefined) return this.#leastUpload;
+    return this.speaker?.upload ?? Number.POSITIVE_INFINITY;
   }
 
   /** A deny entry of a more specific pattern is the one to name; allow entries no longer matter. */
@@ -90,7 +109,7 @@ export class Survey implements RuleVisitor {
   visit(entry: Entry, rank: number, order: number, until: number): void {
     if (entry.action === 'deny') {
       if (this.#denies(entry)) this.#deny(entry, rank, order);
-    } else if (this.#counts(entry)) {
+    } else if (this.#counts()) {
       this.#consider(entry, rank, order, Math.min(until, entry.until));
     }
   }
@@ -112,17 +131,14 @@ export class Survey implements RuleVisitor {
     this.#deniedOrder = order;
   }
 
-  /** Once an entry speaks, those of less specific patterns do not; nor those outside `only`. */
-  #counts(entry: Entry): boolean {
-    if (this.stage > EXPIRED && this.#nearestTier !== this.#tier) return false;
-    return (
-      this.#only === undefined || (entry.group !== undefined && this.#only.includes(entry.group))
-    );
+  /** Once an entry speaks, those of less specific patterns do not. */
+  #counts(): boolean {
+    return this.stage <= EXPIRED || this.#nearestTier === this.#tier;
   }
 
   #consider(entry: Entry, rank: number, order: number, until: number): void {
     const stage = this.#stageOf(entry, until);
-    if (stage === ALLOWS) this.#add(entry, until);
+    if (stage === ALLOWS) this.#admit(entry, rank, order, until);
     if (stage < this.stage || (stage === this.stage && !this.#precedes(rank, order))) return;
     this.stage = stage;
     this.nearest = entry;
@@ -157,6 +173,21 @@ export class Survey implements RuleVisitor {
     if (entry.paths === undefined) return true;
     if (this.#path === undefined) return this.#method === undefined;
     return admitsPath(this.#paths.get(entry) ?? NO_PATTERNS, this.#path);
+  }
+
+  /** All that get here are of one tier. */
+  #admit(entry: Entry, rank: number, order: number, until: number): void {
+    this.#leastUpload = Math.min(this.#leastUpload, entry.upload ?? Number.POSITIVE_INFINITY);
+    if (!this.withinScope(entry)) return;
+    this.#add(entry, until);
+    const first =
+      this.speaker === null ||
+      rank < this.#speakerRank ||
+      (rank === this.#speakerRank && order < this.#speakerOrder);
+    if (!first) return;
+    this.speaker = entry;
+    this.#speakerRank = rank;
+    this.#speakerOrder = order;
   }
 
   #add(entry: Entry, until: number): void {

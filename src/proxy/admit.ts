@@ -73,7 +73,7 @@ export function judge(
       scheme,
       method: scheme === 'connect' ? undefined : exchange.method,
       path: scheme === 'connect' ? undefined : exchange.path,
-      only: identity.only,
+      scope: identity.scope,
     },
     now,
   );

@@ -1,6 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Identity } from '../identity/identity.ts';
+import type { CredentialScope } from '../policy/credential-scope.ts';
 import type { Agent, Entry, Policy } from '../policy/policy.ts';
+import { reachableEntries } from '../policy/reach.ts';
 import type { Services } from './services.ts';
 
 /** The name under which the proxy speaks for itself to clients that go through it. */
@@ -36,7 +38,11 @@ export function ownPage(services: Services, path: string, identity: Identity | n
     case '/policy':
       return identity === null
         ? null
-        : { status: 200, type: json, body: `${policyOf(services.policy(), identity)}\n` };
+        : {
+            status: 200,
+            type: json,
+            body: `${policyOf(services.policy(), identity, services.clock.now())}\n`,
+          };
     default:
       return null;
   }
@@ -66,7 +72,11 @@ A refusal says why, in its status line and as JSON, and what to do instead.
   GET http://${selfHost}/health   is the proxy up
 `;
 
-function policyOf(policy: Policy, identity: Identity): string {
+/**
+ * What this credential may reach, until when, for which task, and whom to ask for more. Nothing of
+ * other agents, and nothing that the credential could be used with.
+ */
+function policyOf(policy: Policy, identity: Identity, now: number): string {
   const agent = policy.agents.get(identity.agent.id) ?? identity.agent;
   return JSON.stringify(
     {
@@ -77,12 +87,15 @@ function policyOf(policy: Policy, identity: Identity): string {
       policy: policy.digest,
       credential: {
         id: identity.token,
+        kind: identity.kind,
         expires: instant(identity.expiresAt),
         task: identity.task,
         requested_by: identity.requestedBy,
-        only: identity.only,
+        scope: identity.scope === undefined ? undefined : describeScope(identity.scope),
       },
-      allow: allowed(agent, identity.only),
+      allow: reachableEntries(agent, identity.scope, now).map(({ entry, host, until }) =>
+        describe(entry, host, Math.min(until, identity.expiresAt)),
+      ),
       deny: denied(policy, agent),
       limits: {
         connections: agent.limits.connections,
@@ -90,35 +103,45 @@ function policyOf(policy: Policy, identity: Identity): string {
         upload_per_tunnel: agent.limits.uploadPerTunnel,
       },
       ask: agent.owner,
+      message: sentence(agent, identity),
     },
     null,
     2,
   );
 }
 
-function allowed(agent: Agent, only: readonly string[] | undefined): object[] {
-  const rows: object[] = [];
-  for (const grant of agent.groups) {
-    if (only !== undefined && !only.includes(grant.group.name)) continue;
-    for (const entry of grant.group.allow) rows.push(describe(entry, grant.until));
-  }
-  if (only === undefined) for (const entry of agent.allow) rows.push(describe(entry, Infinity));
-  return rows;
+/** For each narrowing of the credential: a target must be in one of these groups or hosts. */
+function describeScope(scope: CredentialScope): object[] {
+  return scope.map(({ groups, hosts }) => ({ groups, hosts: hosts.map(({ text }) => text) }));
+}
+
+/** For the agent that reads it: until when, and what to do about more. */
+function sentence(agent: Agent, identity: Identity): string {
+  const end = instant(identity.expiresAt);
+  const until = end === undefined ? '' : ` until ${end}`;
+  const task = identity.task === undefined ? '' : `, for the task ${identity.task}`;
+  const narrowed =
+    identity.scope === undefined ? '' : ' The credential is narrowed; the agent may have more.';
+  const report =
+    agent.mode === 'report' ? ' Report mode: other targets may pass, and are logged.' : '';
+  return `You are agent ${agent.id}${until}${task}. \`allow\` is all that you may reach, less what \`deny\` names.${narrowed}${report} For more ask ${agent.owner}.`;
 }
 
 function denied(policy: Policy, agent: Agent): object[] {
   const groups = agent.groups.flatMap((grant) => grant.group.deny);
-  return [...agent.deny, ...groups, ...policy.deny].map((entry) => describe(entry, Infinity));
+  return [...agent.deny, ...groups, ...policy.deny].map((entry) =>
+    describe(entry, entry.pattern, Infinity),
+  );
 }
 
-function describe(entry: Entry, grantedUntil: number): object {
+function describe(entry: Entry, host: string, until: number): object {
   return {
-    host: entry.pattern,
+    host,
     scheme: entry.scheme,
     ports: entry.ports,
     methods: entry.methods,
     paths: entry.paths,
-    until: instant(Math.min(entry.until, grantedUntil)),
+    until: instant(until),
     group: entry.group,
   };
 }

@@ -8,6 +8,7 @@ import { FileEgressLog } from '../observe/file-egress-log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import { AddressGuard, type ListenerAddress } from '../policy/address-guard.ts';
+import { hostPattern } from '../policy/pattern.ts';
 import type { Policy } from '../policy/policy.ts';
 import { AgentLimiter } from '../proxy/agent-limiter.ts';
 import { FailureLimiter } from '../proxy/failure-limiter.ts';
@@ -135,6 +136,7 @@ export class DataPlane {
         clock,
         workloadKeys: this.#issuerKeys,
         workloadRefused: issuers.refused,
+        patternOf: hostPattern,
       }),
       guard,
       resolver: this.#resolver,

@@ -36,6 +36,7 @@ describe('issueFor', () => {
       task: 'T-1',
       requestedBy: 'ann',
       only: ['docs/python'],
+      hosts: undefined,
     });
     assert.equal(verified?.expired, false);
     assert.equal(issued.expiresAt, verified?.claims.expiresAt && verified.claims.expiresAt * 1000);
@@ -71,7 +72,11 @@ describe('issueFor', () => {
       { only: ['registry/npm', 'x'] },
       /no group "x".*registry\/npm, docs\/python/u,
     ],
-    ['a group of an agent that has none', { agent: 'bare', only: ['x'] }, /it has none\.$/u],
+    [
+      'a group of an agent that has none',
+      { agent: 'bare', only: ['x'] },
+      /it has none\. For a host write `host:PATTERN`\.$/u,
+    ],
     ['a group twice', { only: ['docs/python', 'docs/python'] }, /twice/u],
     ['a long task', { task: 'x'.repeat(200) }, /200 bytes, 128/u],
     ['a requester with an escape', { requestedBy: '\x1b[0m' }, /cannot be printed/u],

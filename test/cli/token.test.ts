@@ -77,6 +77,7 @@ describe('token issue', () => {
       task: 'T-1',
       requestedBy: 'ann',
       only: ['docs/python'],
+      hosts: undefined,
     });
   });
 

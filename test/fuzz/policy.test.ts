@@ -8,10 +8,11 @@ import {
   type EntrySpec,
   type PolicySpec,
 } from '../../src/policy/build.ts';
+import type { ScopePart } from '../../src/policy/credential-scope.ts';
 import { type Decision, type DecisionRequest, decide } from '../../src/policy/decide.ts';
 import { HTTP, HTTPS, TCP } from '../../src/policy/scheme-bits.ts';
 import { type NaiveDecision, naiveDecide } from '../support/naive-policy.ts';
-import { agent, entry, group, policySpec } from '../support/policy-specs.ts';
+import { agent, entry, group, pattern, policySpec } from '../support/policy-specs.ts';
 
 /** Few values, so that entries overlap; some that are keys of every plain object. */
 const label = fc.constantFrom('a', 'b', 'c', 'constructor', '__proto__');
@@ -67,6 +68,7 @@ const allowEntry = fc
     methods: optional(methods),
     paths: optional(paths),
     inject: fc.boolean(),
+    upload: optional(fc.constantFrom(10, 20)),
     ranges: fc.subarray(networks.slice(0, 3), { maxLength: 2 }),
   })
   .map(({ host, ranges, scheme, methods, paths, inject, ...rest }) => {
@@ -135,6 +137,12 @@ const target = fc.oneof(
   fc.constantFrom(...addresses).map((text) => ({ host: text, ip: parseIp(text) })),
 );
 
+/** What a credential was narrowed to in one step. */
+const part: fc.Arbitrary<ScopePart> = fc.record({
+  groups: fc.subarray(names),
+  hosts: fc.array(patternText.map(pattern), { maxLength: 2 }),
+});
+
 const request: fc.Arbitrary<DecisionRequest> = fc
   .record({
     target,
@@ -142,7 +150,7 @@ const request: fc.Arbitrary<DecisionRequest> = fc
     scheme: fc.constantFrom('connect' as const, ...schemes),
     method: optional(fc.constantFrom('GET', 'POST', 'constructor')),
     path: optional(fc.constantFrom('/a/b', '/a/', '/b?/c', '/x/c', '/ac/b', '/a/../b', '/abc/b/b')),
-    only: optional(fc.subarray(names)),
+    scope: optional(fc.array(part, { minLength: 1, maxLength: 3 })),
   })
   .map(({ target, ...rest }) => ({ ...target, ...rest }));
 
@@ -184,6 +192,44 @@ describe('decide against the naive matcher', () => {
       { numRuns: 400 },
     );
     assertReached(reasons);
+  });
+});
+
+/** What one more narrowing must leave as it was, or smaller. */
+function assertNarrower(narrow: Decision, wide: Decision): void {
+  if (narrow.verdict === 'block') return;
+  assert.equal(wide.verdict, 'allow');
+  assert.equal(narrow.schemes & ~wide.schemes, 0);
+  assert.ok(narrow.upload <= wide.upload);
+  const granted = new Set(wide.addresses.map(({ text }) => text));
+  for (const { text } of narrow.addresses) assert.ok(granted.has(text));
+}
+
+describe('a scope', () => {
+  it('only takes away, whatever is appended to it', () => {
+    let taken = 0;
+    let left = 0;
+    fc.assert(
+      fc.property(
+        spec,
+        fc.array(fc.tuple(request, part), { minLength: 12, maxLength: 12 }),
+        (plain, pairs) => {
+          const policy = buildPolicy(plain);
+          for (const compiled of policy.agents.values()) {
+            for (const [one, more] of pairs) {
+              const scope = [...(one.scope ?? []), more];
+              const wide = decide(policy, compiled, one, now);
+              const narrow = decide(policy, compiled, { ...one, scope }, now);
+              assertNarrower(narrow, wide);
+              if (narrow.verdict === 'allow') left++;
+              else if (wide.verdict === 'allow') taken++;
+            }
+          }
+        },
+      ),
+      { numRuns: 400 },
+    );
+    assert.ok(taken > 100 && left > 100, `${taken} taken, ${left} left`);
   });
 });
 

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { systemClock } from '../../src/core/clock.ts';
 import { newId } from '../../src/core/ulid.ts';
-import { credentialKey } from '../../src/identity/credential-keys.ts';
+import { credentialKey, credentialKeys } from '../../src/identity/credential-keys.ts';
 import { AgentIdentifier } from '../../src/identity/identify.ts';
 import { isFailure } from '../../src/identity/identity.ts';
 import { issueCredential } from '../../src/identity/issued-credential.ts';
@@ -20,7 +20,7 @@ const slack = 8_000_000;
 const names = ['alice', 'bob', 'carol'];
 const policy = policyOf(Object.fromEntries(names.map((name) => [name, {}])));
 const key = credentialKey(randomBytes(32));
-const keys = { signing: key, find: (id: string) => (id === key.id ? key : undefined) };
+const keys = credentialKeys([key], key);
 const identifier = new AgentIdentifier({ keys, clock: systemClock });
 
 setFlagsFromString('--expose-gc');
@@ -42,6 +42,7 @@ function issue(agent: string): string {
     task: undefined,
     requestedBy: undefined,
     only: undefined,
+    hosts: undefined,
   });
 }
 

@@ -3,7 +3,9 @@ import { beforeEach, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Clock } from '../../src/core/clock.ts';
 import { parseIp } from '../../src/core/ip.ts';
-import { type CredentialKeys, credentialKey } from '../../src/identity/credential-keys.ts';
+import { createIdSource } from '../../src/core/ulid.ts';
+import type { CredentialClaims } from '../../src/identity/credential-claims.ts';
+import { credentialKey, credentialKeys } from '../../src/identity/credential-keys.ts';
 import { AgentIdentifier } from '../../src/identity/identify.ts';
 import {
   type ClientCertificate,
@@ -12,16 +14,14 @@ import {
   type IdentityFailure,
   isFailure,
 } from '../../src/identity/identity.ts';
-import { type CredentialClaims, issueCredential } from '../../src/identity/issued-credential.ts';
+import { attenuateCredential, issueCredential } from '../../src/identity/issued-credential.ts';
+import { hostPattern } from '../../src/policy/pattern.ts';
 import type { Policy } from '../../src/policy/policy.ts';
 import { basic, from, policyOf, sha256 } from '../support/identity-policy.ts';
 
 const start = Date.UTC(2026, 10, 22, 12);
 const key = credentialKey(Buffer.alloc(32, 1));
-const keys: CredentialKeys = {
-  signing: key,
-  find: (id) => (id === key.id ? key : undefined),
-};
+const keys = credentialKeys([key], key);
 
 const sketches = {
   demo: { tokens: ['first-token', 'second-token'] },
@@ -36,15 +36,18 @@ const home = parseIp('192.0.2.1');
 const office = parseIp('10.20.0.9');
 const runner = parseIp('10.30.0.7');
 
+const id = '01JD8Q6Z0000000000000000AB';
+
 const issue = (agent: string, over: Partial<CredentialClaims> = {}): string =>
   issueCredential(key, {
-    id: '01JD8Q6Z0000000000000000AB',
+    id,
     agent,
     issuedAt: start / 1000,
     expiresAt: start / 1000 + 3600,
     task: undefined,
     requestedBy: undefined,
     only: undefined,
+    hosts: undefined,
     ...over,
   });
 
@@ -63,7 +66,6 @@ function outcome(result: Identity | IdentityFailure): string {
     : `${result.agent.id} ${result.kind} ${result.token}`;
 }
 
-const id = '01JD8Q6Z0000000000000000AB';
 const tokenId = (token: string): string => `sha256:${sha256(token).slice(0, 12)}`;
 
 describe('who it is', () => {
@@ -76,6 +78,7 @@ describe('who it is', () => {
     task: undefined,
     requestedBy: undefined,
     only: undefined,
+    hosts: undefined,
   });
   const expired = issue('demo', { issuedAt: start / 1000 - 7200, expiresAt: start / 1000 - 3600 });
   const cases: readonly [string, string | undefined, ReturnType<typeof parseIp>, string][] = [
@@ -227,7 +230,120 @@ describe('who it is', () => {
     assert.equal(identity.expiresAt, start + 3_600_000);
     assert.equal(identity.task, 'T-1');
     assert.equal(identity.requestedBy, 'ann');
-    assert.deepEqual(identity.only, ['docs']);
+    assert.deepEqual(identity.scope, [{ groups: ['docs'], hosts: [] }]);
+    assert.equal(identity.key, key.id);
+  });
+
+  test('is as old as its id says, if that is the second that it claims', () => {
+    const issuedAt = (ulid: string): number | undefined => {
+      const identity = identifier.identify(
+        policy,
+        basic('demo', issue('demo', { id: ulid })),
+        from(home),
+      );
+      assert.ok(!isFailure(identity));
+      return identity.issuedAt;
+    };
+    const make = createIdSource(new Uint8Array(12));
+    assert.equal(issuedAt(make(start + 789)), start + 789);
+    assert.equal(issuedAt(make(start + 1999)), start + 1999);
+    assert.equal(issuedAt(make(start + 2000)), start);
+    assert.equal(issuedAt(id), start);
+  });
+
+  describe('narrowed to hosts', () => {
+    const steps: readonly (readonly [string, string | null])[] = [
+      ['*.example.com', '*.example.com'],
+      ['10.0.0.0/8', '10.0.0.0/8'],
+      ['2001:db8::1', '2001:db8::1'],
+      ['*', '*'],
+      ['foo*.com', null],
+      ['a.com:443', null],
+      ['10.0.0.1/8', null],
+      ['a.com.', null],
+    ];
+    for (const [host, expected] of steps) {
+      test(`${host}: ${expected ?? 'refused'}`, () => {
+        const credential = issue('demo', { hosts: [host], only: ['docs'] });
+        const seen = new AgentIdentifier({ keys, clock, patternOf: hostPattern });
+        const identity = seen.identify(policy, basic('demo', credential), from(home));
+        if (isFailure(identity)) {
+          assert.equal(expected, null);
+          assert.equal(outcome(identity), `bad_credentials demo ${id}`);
+        } else {
+          assert.deepEqual(
+            identity.scope?.map(({ groups, hosts }) => [groups, hosts.map(({ text }) => text)]),
+            [[['docs'], [expected]]],
+          );
+        }
+      });
+    }
+
+    test('by its holder: each step is a part of its scope, but one that only shortens it', () => {
+      const seen = new AgentIdentifier({ keys, clock, patternOf: hostPattern });
+      const end = start / 1000 + 60;
+      const credential = [
+        { expiresAt: end, only: undefined, hosts: undefined },
+        { expiresAt: undefined, only: ['docs'], hosts: undefined },
+        { expiresAt: undefined, only: undefined, hosts: ['a.com'] },
+      ].reduce(attenuateCredential, issue('demo'));
+      const identity = seen.identify(policy, basic('demo', credential), from(home));
+      assert.ok(!isFailure(identity));
+      assert.equal(identity.token, id);
+      assert.equal(identity.expiresAt, end * 1000);
+      assert.deepEqual(
+        identity.scope?.map(({ groups, hosts }) => [groups, hosts.map(({ text }) => text)]),
+        [
+          [['docs'], []],
+          [[], ['a.com']],
+        ],
+      );
+    });
+
+    test('is refused where nobody reads host patterns', () => {
+      const credential = issue('demo', { hosts: ['a.com'] });
+      const result = identifier.identify(policy, basic('demo', credential), from(home));
+      assert.equal(outcome(result), `bad_credentials demo ${id}`);
+    });
+  });
+
+  describe('after its key', () => {
+    const other = credentialKey(Buffer.alloc(32, 2));
+    const proven = (): Identity => {
+      const identity = identifier.identify(policy, basic('demo', issue('demo')), from(home));
+      assert.ok(!isFailure(identity));
+      return identity;
+    };
+
+    test('is gone: nothing is remembered, and what lives is revoked', () => {
+      const identity = proven();
+      identifier.useKeys(credentialKeys([other, key], other));
+      assert.equal(identifier.recheck(policy, identity, from(home)), null);
+      assert.equal(outcome(proven()), outcome(identity));
+      identifier.useKeys(credentialKeys([other], other));
+      assert.equal(identifier.recheck(policy, identity, from(home)), 'credential_revoked');
+      const again = identifier.identify(policy, basic('demo', issue('demo')), from(home));
+      assert.equal(outcome(again), 'bad_credentials demo undefined');
+    });
+
+    test('has got an end: it ends then', () => {
+      const identity = proven();
+      const ending = credentialKey(Buffer.alloc(32, 1), start + 1000);
+      identifier.useKeys(credentialKeys([ending], ending));
+      assert.equal(proven().expiresAt, start + 1000);
+      assert.equal(identifier.recheck(policy, identity, from(home)), null);
+      now = start + 1000;
+      assert.equal(identifier.recheck(policy, identity, from(home)), 'credential_expired');
+      const again = identifier.identify(policy, basic('demo', issue('demo')), from(home));
+      assert.equal(outcome(again), `credential_expired demo ${id}`);
+    });
+
+    test('does not matter to other proofs', () => {
+      const identity = identifier.identify(policy, basic('demo', 'first-token'), from(home));
+      assert.ok(!isFailure(identity));
+      identifier.useKeys(credentialKeys([other], other));
+      assert.equal(identifier.recheck(policy, identity, from(home)), null);
+    });
   });
 
   test('without keys takes static tokens only', () => {

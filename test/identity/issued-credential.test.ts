@@ -2,22 +2,18 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type CredentialKeys, credentialKey } from '../../src/identity/credential-keys.ts';
+import { type CredentialClaims, maxTtl } from '../../src/identity/credential-claims.ts';
+import { credentialKey, credentialKeys } from '../../src/identity/credential-keys.ts';
 import {
-  type CredentialClaims,
   CredentialRequestError,
   issueCredential,
-  maxTtl,
   verifyCredential,
 } from '../../src/identity/issued-credential.ts';
 
 const first = credentialKey(Buffer.alloc(32, 1));
 const second = credentialKey(Buffer.alloc(32, 2));
 const stranger = credentialKey(Buffer.alloc(32, 3));
-const keys: CredentialKeys = {
-  signing: first,
-  find: (id) => [first, second].find((key) => key.id === id),
-};
+const keys = credentialKeys([first, second], first);
 
 const now = Date.UTC(2026, 10, 22, 12) / 1000;
 const claims: CredentialClaims = {
@@ -28,12 +24,14 @@ const claims: CredentialClaims = {
   task: 'OPS-1421 "quoted" ü',
   requestedBy: 'Zoë <zoe@example.com>',
   only: ['registry/npm', 'docs/python'],
+  hosts: ['*.example.com', '10.0.0.0/8'],
 };
 const bare: CredentialClaims = {
   ...claims,
   task: undefined,
   requestedBy: undefined,
   only: undefined,
+  hosts: undefined,
 };
 
 const verify = (credential: string, at = now): ReturnType<typeof verifyCredential> =>
@@ -56,8 +54,9 @@ const payload = (over: Record<string, unknown> = {}): Record<string, unknown> =>
 
 describe('an issued credential', () => {
   test('comes back as it was issued', () => {
-    assert.deepEqual(verify(issueCredential(first, claims)), { claims, expired: false });
-    assert.deepEqual(verify(issueCredential(first, bare)), { claims: bare, expired: false });
+    const rest = { key: first.id, narrowings: [], expiresAt: (now + 3600) * 1000, expired: false };
+    assert.deepEqual(verify(issueCredential(first, claims)), { claims, ...rest });
+    assert.deepEqual(verify(issueCredential(first, bare)), { claims: bare, ...rest });
   });
 
   test('needs no escaping in a URL and stays short', () => {
@@ -146,6 +145,13 @@ describe('is refused', () => {
     ['an upper-case agent', forge(JSON.stringify(payload({ a: 'Demo' })))],
     ['an empty task', forge(JSON.stringify(payload({ t: '' })))],
     ['a line break in the task', forge(JSON.stringify(payload({ t: 'a\nb' })))],
+    ['an empty list of hosts', forge(JSON.stringify(payload({ h: [] })))],
+    ['a host with a space', forge(JSON.stringify(payload({ h: ['a b'] })))],
+    ['a host twice', forge(JSON.stringify(payload({ h: ['a.com', 'a.com'] })))],
+    [
+      '33 hosts',
+      forge(JSON.stringify(payload({ h: Array.from({ length: 33 }, (_, i) => `h${i}`) }))),
+    ],
     ['an empty list of groups', forge(JSON.stringify(payload({ o: [] })))],
     ['a group that is a number', forge(JSON.stringify(payload({ o: [1] })))],
     ['the key id of another key', forge(JSON.stringify(payload({ k: second.id })))],
@@ -192,6 +198,8 @@ describe('cannot be issued', () => {
     ['for no group', { only: [] }, /no group/u],
     ['for one group twice', { only: ['a', 'a'] }, /twice/u],
     ['for an odd group', { only: ['A b'] }, /not a group name/u],
+    ['for no host', { hosts: [] }, /no host/u],
+    ['for an odd host', { hosts: ['A b'] }, /not a host pattern/u],
     ['for an odd agent', { agent: 'Demo' }, /not an agent id/u],
     [
       'with too many long groups',

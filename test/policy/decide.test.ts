@@ -10,13 +10,13 @@ import {
   HTTPS,
   TCP,
 } from '../../src/policy/decide.ts';
-import { agent, denial, entry, group, policySpec } from '../support/policy-specs.ts';
+import { agent, denial, entry, group, pattern, policySpec } from '../support/policy-specs.ts';
 
 const forever = Number.POSITIVE_INFINITY;
 const now = 1000;
 
 function ask(host: string, fields: Partial<DecisionRequest> = {}): DecisionRequest {
-  const base = { host, ip: parseIp(host), port: 443, scheme: 'connect', only: undefined } as const;
+  const base = { host, ip: parseIp(host), port: 443, scheme: 'connect', scope: undefined } as const;
   return { ...base, method: undefined, path: undefined, ...fields };
 }
 
@@ -242,13 +242,58 @@ describe('groups', () => {
 
   it('narrow a credential: only their allow entries count, and every deny entry', () => {
     const references = [grant('g'), grant('h')];
-    assert.equal(line(references, ask('a.com', { only: ['h'] })), 'allow null 3');
-    assert.equal(line(references, ask('a.com', { only: [] })), 'block host_not_allowed -');
-    assert.equal(line(references, ask('b.com', { only: ['other'] })), 'block host_not_allowed -');
-    assert.equal(line(references, ask('no.com', { only: ['h'] })), 'block denied 2');
     assert.equal(
-      line(references, ask('a.com', { only: ['undefined'] })),
+      line(references, ask('a.com', { scope: [{ groups: ['h'], hosts: [] }] })),
+      'allow null 3',
+    );
+    assert.equal(
+      line(references, ask('a.com', { scope: [{ groups: [], hosts: [] }] })),
       'block host_not_allowed -',
+    );
+    assert.equal(
+      line(references, ask('b.com', { scope: [{ groups: ['other'], hosts: [] }] })),
+      'block host_not_allowed -',
+    );
+    assert.equal(
+      line(references, ask('no.com', { scope: [{ groups: ['h'], hosts: [] }] })),
+      'block denied 2',
+    );
+    assert.equal(
+      line(references, ask('a.com', { scope: [{ groups: ['undefined'], hosts: [] }] })),
+      'block host_not_allowed -',
+    );
+  });
+
+  it('do not speak for a narrowed credential where a specific entry outside says no', () => {
+    // Were the agent's own entry left out, the group's wider one would open what the agent may not do.
+    const wide = [
+      group('g', { allow: [entry('*.com', { scheme: 'http', ports: [80], line: 1 })] }),
+    ];
+    const own = entry('a.com', { scheme: 'http', ports: [80], methods: ['GET'], line: 9 });
+    const request = ask('a.com', { scheme: 'http', port: 80, method: 'POST', path: '/' });
+    const scope = [{ groups: ['g'], hosts: [] }];
+    for (const narrowed of [request, { ...request, scope }]) {
+      const decision = judge({ groups: [grant('g')], allow: [own] }, narrowed, { groups: wide });
+      assert.equal(brief(decision), 'block method_not_allowed 9');
+    }
+    const get = { ...request, method: 'GET', scope };
+    const decision = judge({ groups: [grant('g')], allow: [own] }, get, { groups: wide });
+    assert.equal(brief(decision), 'block host_not_allowed -');
+  });
+
+  it('give a narrowed credential their addresses, and the least upload of all that speak', () => {
+    const range = parseCidr('10.0.0.0/8');
+    assert.ok(range);
+    const shared = [group('g', { allow: [entry('a.com', { upload: 20, line: 1 })] })];
+    const own = entry('a.com', { upload: 10, addresses: [range], line: 9 });
+    const decide = (scope: DecisionRequest['scope']): Decision =>
+      judge({ groups: [grant('g')], allow: [own] }, ask('a.com', { scope }), { groups: shared });
+    const whole = decide(undefined);
+    assert.deepEqual([whole.upload, whole.addresses.length], [20, 1]);
+    const narrow = decide([{ groups: ['g'], hosts: [] }]);
+    assert.deepEqual(
+      [brief(narrow), narrow.upload, narrow.addresses.length],
+      ['allow null 1', 10, 0],
     );
   });
 
@@ -256,6 +301,45 @@ describe('groups', () => {
     const deny = [denial('a.com', { line: 5 })];
     const decision = judge({ groups: [grant('g')] }, ask('a.com'), { groups, deny });
     assert.equal(brief(decision), 'block denied 5');
+  });
+});
+
+describe('hosts of a scope', () => {
+  const allow = [entry('.a.com', { line: 1 }), entry('10.0.0.0/8', { line: 2 })];
+  const deny = [denial('no.a.com', { line: 3 })];
+  const part = (...texts: string[]) => ({ groups: [], hosts: texts.map(pattern) });
+  const cases: readonly (readonly [string, DecisionRequest['scope'], string])[] = [
+    ['x.a.com', [part('*.a.com')], 'allow null 1'],
+    ['a.com', [part('*.a.com')], 'block host_not_allowed -'],
+    ['x.a.com', [part('b.com', 'x.a.com')], 'allow null 1'],
+    ['b.com', [part('b.com')], 'block host_not_allowed -'],
+    ['no.a.com', [part('no.a.com')], 'block denied 3'],
+    ['x.a.com', [part('x.a.com'), part('y.a.com')], 'block host_not_allowed -'],
+    ['x.a.com', [part('x.a.com'), part('*.com')], 'allow null 1'],
+    ['x.a.com', [part('*')], 'allow null 1'],
+    ['10.1.1.1', [part('*')], 'block host_not_allowed -'],
+    ['10.1.1.1', [part('10.1.0.0/16')], 'allow null 2'],
+    ['::ffff:10.1.1.1', [part('10.1.0.0/16')], 'allow null 2'],
+    ['10.2.1.1', [part('10.1.0.0/16')], 'block host_not_allowed -'],
+    ['x.a.com', [{ groups: [], hosts: [] }], 'block host_not_allowed -'],
+    ['x.a.com', [], 'allow null 1'],
+  ];
+  for (const [host, scope, expected] of cases) {
+    const parts = (scope ?? []).map(({ hosts }) => hosts.map(({ text }) => text).join(' '));
+    it(`${host} under ${JSON.stringify(parts)}: ${expected}`, () => {
+      assert.equal(brief(judge({ allow, deny }, ask(host, { scope }))), expected);
+    });
+  }
+
+  it('bound report mode, which opens no more than they cover', () => {
+    const report = (host: string, scope: DecisionRequest['scope'], port = 443): string =>
+      brief(judge({ allow, mode: 'report' }, ask(host, { scope, port })));
+    assert.equal(report('b.com', undefined), 'allow host_not_allowed -');
+    assert.equal(report('b.com', [part('*.com')]), 'allow host_not_allowed -');
+    assert.equal(report('b.com', [part('c.com')]), 'block host_not_allowed -');
+    assert.equal(report('b.com', [{ groups: ['g'], hosts: [] }]), 'block host_not_allowed -');
+    assert.equal(report('x.a.com', [part('x.a.com')], 22), 'allow port_not_allowed 1');
+    assert.equal(report('x.a.com', [part('y.a.com')], 22), 'block host_not_allowed -');
   });
 });
 

@@ -49,7 +49,7 @@ function near(host: string, fields: Partial<DecisionRequest> = {}, max = 1, id =
     scheme: 'connect',
     method: undefined,
     path: undefined,
-    only: undefined,
+    scope: undefined,
     ...fields,
   };
   return nearest(policy, compiled, request, noon, max).map(({ entry, why }) => {
@@ -131,7 +131,7 @@ describe('nearest', () => {
       scheme: 'connect',
       method: undefined,
       path: undefined,
-      only: undefined,
+      scope: undefined,
     } as const;
     const found = nearest(compiled, only, request, noon);
     assert.deepEqual(
@@ -148,9 +148,12 @@ describe('nearest', () => {
   });
 
   it('stays within the groups of a narrowed credential', () => {
-    assert.deepEqual(near('example.com', { only: ['registry/npm'] }), []);
-    assert.equal(near('npmjs.org', { only: ['registry/npm'] }).length, 1);
-    assert.deepEqual(near('docs.example.org', { only: ['registry/npm'], port: 22 }), []);
+    assert.deepEqual(near('example.com', { scope: [{ groups: ['registry/npm'], hosts: [] }] }), []);
+    assert.equal(near('npmjs.org', { scope: [{ groups: ['registry/npm'], hosts: [] }] }).length, 1);
+    assert.deepEqual(
+      near('docs.example.org', { scope: [{ groups: ['registry/npm'], hosts: [] }], port: 22 }),
+      [],
+    );
   });
 
   it('shows nothing of other agents', () => {
@@ -169,7 +172,7 @@ describe('nearest', () => {
       scheme: 'connect',
       method: undefined,
       path: undefined,
-      only: undefined,
+      scope: undefined,
     } as const;
     const near = (host: string) => nearest(compiled, only, { ...request, host }, noon, 1)[0];
     assert.equal(near('x.h1999.example.com')?.entry.pattern, 'h1999.example.com');

@@ -161,7 +161,7 @@ describe('vectors', () => {
           scheme,
           method: undefined,
           path: undefined,
-          only: undefined,
+          scope: undefined,
         };
         const now = (test.now ?? 0) * 1000;
         const decision = decide(policy, compiled, request, now);

@@ -29,11 +29,12 @@ export class Installation implements Disposable {
     fs.writeFileSync(path.join(this.allowlists, name), text);
   }
 
-  /** Runs a command line in this process; `now` is its wall clock, ms since the Unix epoch. */
+  /** Runs a command line in this process; `now` is its wall clock, ms since the Unix epoch, `input` its standard input. */
   async run(
     argv: readonly string[],
     now = Date.now(),
     env: Io['env'] = {},
+    input: string | null = null,
   ): Promise<CommandResult> {
     const out = { stdout: '', stderr: '' };
     const io: Io = {
@@ -41,6 +42,7 @@ export class Installation implements Disposable {
       stderr: { write: (text) => (out.stderr += text) },
       env: { SALLYPORT_ALLOWLISTS: this.allowlists, SALLYPORT_CERTS: this.certs, ...env },
       clock: { now: () => now, monotonic: systemClock.monotonic },
+      input: () => Promise.resolve(input),
       exitStatus: 0,
     };
     const status = await run(argv, io);

@@ -23,6 +23,8 @@ interface Candidate {
   readonly until: number;
   /** Smaller is more specific, compared place by place. */
   readonly specificity: readonly number[];
+  /** The group that it stands in. */
+  readonly group: string | undefined;
 }
 
 /**
@@ -41,11 +43,13 @@ export function naiveDecide(
   if (denied[0] !== undefined) return blocked('denied', denied[0]);
 
   const host = candidates(spec, agent, request, 'allow');
+  const within = (candidate: Candidate | undefined): boolean => inScope(request, candidate?.group);
   const port = host.filter((candidate) => portOf(candidate.spec, request.port));
   const scheme = port.filter((candidate) => allowScheme(candidate.spec, request.scheme));
   const live = scheme.filter((candidate) => now < candidate.until);
   const stop = (reason: Decision['reason'], nearest: Candidate | undefined): NaiveDecision => {
     if (agent.mode === 'enforce') return blocked(reason, nearest);
+    if (!within(nearest)) return blocked('host_not_allowed', undefined);
     return { ...blocked(reason, nearest), verdict: 'allow', report: true, schemes: ['tcp'] };
   };
   if (host.length === 0) return stop('host_not_allowed', undefined);
@@ -75,11 +79,22 @@ function judge(agent: AgentSpec, speakers: Candidate[], request: DecisionRequest
     if (!asked || paths === undefined || (method === undefined && path === undefined)) return true;
     return path !== undefined && paths.some((pattern) => naivePath(pattern, path));
   });
-  if (byPath.length > 0) return allowed(byPath);
+  const speaking = byPath.filter(({ group }) => inScope(request, group));
+  if (speaking.length > 0) return allowed(speaking);
+  if (byPath.length > 0) return blocked('host_not_allowed', undefined);
   const reason = byMethod.length === 0 ? 'method_not_allowed' : 'path_not_allowed';
   const nearest = (byMethod[0] ?? uninspected[0]) as Candidate;
   if (agent.mode === 'enforce') return blocked(reason, nearest);
+  if (!inScope(request, nearest.group)) return blocked('host_not_allowed', undefined);
   return { ...allowed([nearest]), reason, report: true };
+}
+
+/** Every part of the scope names the group, or has a pattern for the host. */
+function inScope({ scope, host, ip }: DecisionRequest, group: string | undefined): boolean {
+  return (scope ?? []).every(({ groups, hosts }) => {
+    if (group !== undefined && groups.includes(group)) return true;
+    return hosts.some((pattern) => specificityOf(pattern, host, ip) !== null);
+  });
 }
 
 function allowed(speakers: readonly Candidate[]): NaiveDecision {
@@ -118,19 +133,18 @@ function candidates(
   kind: 'allow' | 'deny',
 ): Candidate[] {
   const found: Candidate[] = [];
-  const add = (entries: readonly EntrySpec[], until: number): void => {
+  const add = (entries: readonly EntrySpec[], until: number, name?: string): void => {
     for (const entry of entries) {
       const specificity = specificityOf(entry.pattern, request.host, request.ip);
       if (specificity === null) continue;
-      found.push({ spec: entry, until: Math.min(until, entry.until), specificity });
+      found.push({ spec: entry, until: Math.min(until, entry.until), specificity, group: name });
     }
   };
   for (const { group: name, until } of agent.groups) {
     const group = spec.groups.find((candidate) => candidate.name === name);
-    const counts = kind === 'deny' || request.only === undefined || request.only.includes(name);
-    if (group !== undefined && counts) add(group[kind], until);
+    if (group !== undefined) add(group[kind], until, name);
   }
-  if (kind === 'deny' || request.only === undefined) add(agent[kind], Number.POSITIVE_INFINITY);
+  add(agent[kind], Number.POSITIVE_INFINITY);
   if (kind === 'deny') add(spec.deny, Number.POSITIVE_INFINITY);
   // The sort is stable: earlier lists and lines stay in front.
   return found.sort((a, b) => compareLists(a.specificity, b.specificity));
