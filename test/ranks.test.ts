@@ -54,6 +54,8 @@ const typesAllowed: ReadonlySet<string> = new Set(['identity → policy']);
 const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'>>>> = {
   commander: {
     'src/cli/ca.ts': 'value',
+    'src/cli/cert-show.ts': 'value',
+    'src/cli/cert.ts': 'value',
     'src/cli/check.ts': 'value',
     'src/cli/env.ts': 'value',
     'src/cli/explain.ts': 'value',

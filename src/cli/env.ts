@@ -2,6 +2,13 @@ import { Command } from 'commander';
 import type { Settings } from '../config/settings.ts';
 import { parseAuthority } from '../core/authority-form.ts';
 import { defaultTtl } from '../identity/credential-claims.ts';
+import { certificateExports, writeCurlConfig } from './certificate-exports.ts';
+import {
+  certificateListener,
+  clientTtl,
+  isSignedBy,
+  issueCertificateFor,
+} from './certificate-files.ts';
 import { CommandError, type Io } from './io.ts';
 import { issueFor, openKeys, parseTtl } from './issue.ts';
 import { loadPolicy } from './load-policy.ts';
@@ -11,6 +18,8 @@ import { type ProxyAddress, proxyExports, reachableHost } from './proxy-exports.
 interface EnvOptions {
   readonly ttl: string;
   readonly proxy?: string;
+  readonly certificate?: boolean;
+  readonly out?: string;
 }
 
 const proxyForm = /^(?:(https?):\/\/)?([^/]+)\/?$/u;
@@ -25,11 +34,18 @@ export function createCommand(io: Io): Command {
       '--proxy <address>',
       'where the sandbox reaches the proxy, if not at the first listener: HOST:PORT or https://HOST:PORT',
     )
-    .addHelpText('after', '\nExample:\n  eval "$(sallyport env demo)"\n');
+    .option('--certificate', 'make a certificate instead of a credential, for a TLS listener')
+    .option('--out <dir>', 'with --certificate: where its files go, as for `cert issue`')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  eval "$(sallyport env demo)"\n  eval "$(sallyport env demo --certificate)"\n',
+    );
   return addSettingsOptions(command).action(async (agent: string) => {
     const options = command.opts<EnvOptions>();
+    if (options.certificate) return await byCertificate(io, agent, options);
+    if (options.out !== undefined) throw new CommandError('--out belongs to --certificate.', 2);
     const ttl = parseTtl(options.ttl);
-    const asked = options.proxy === undefined ? undefined : parseProxy(options.proxy);
+    const asked = options.proxy === undefined ? undefined : parseProxy(options.proxy, 'http');
     const settings = settingsFor(io, options);
     const proxy = asked ?? firstListener(settings);
     const policy = await loadPolicy(io, settings.allowlists);
@@ -41,9 +57,42 @@ export function createCommand(io: Io): Command {
   });
 }
 
-/** @throws CommandError (2) if it is not `HOST:PORT`, alone or as an http or https URL without a path */
-function parseProxy(text: string): ProxyAddress {
-  const [, scheme, authority] = proxyForm.exec(text) ?? [];
+async function byCertificate(io: Io, agent: string, options: EnvOptions): Promise<void> {
+  const ttl = parseTtl(options.ttl, clientTtl);
+  const asked = options.proxy === undefined ? undefined : parseProxy(options.proxy, 'https');
+  if (asked?.scheme === 'http') {
+    throw new CommandError(
+      `--proxy ${options.proxy}: a certificate is shown in TLS; write https://.`,
+      2,
+    );
+  }
+  const settings = settingsFor(io, options);
+  const listener = certificateListener(settings);
+  const proxy = asked ?? listener?.proxy;
+  if (proxy === undefined) {
+    throw new CommandError(
+      'no listener asks for client certificates: `sallyport cert server NAME` makes what one needs; or name it with --proxy https://HOST:PORT.',
+      2,
+    );
+  }
+  const policy = await loadPolicy(io, settings.allowlists);
+  if (policy === null) return;
+  const request = { agent, ttl, out: options.out };
+  const issued = issueCertificateFor(policy, settings.certs, request, io.clock.now());
+  // Of a proxy that is only named nothing is known: most likely one and the same authority signs all.
+  const ours = listener === null || isSignedBy(listener.certificate, issued.files.authority);
+  writeCurlConfig(issued, ours);
+  const until = new Date(issued.expiresAt).toISOString();
+  io.stdout.write(`# agent ${agent}, certificate ${issued.token}, valid until ${until}\n`);
+  io.stdout.write(certificateExports(issued, proxy, ours));
+}
+
+/**
+ * @param scheme of an address without one
+ * @throws CommandError (2) if it is not `HOST:PORT`, alone or as an http or https URL without a path
+ */
+function parseProxy(text: string, scheme: ProxyAddress['scheme']): ProxyAddress {
+  const [, written, authority] = proxyForm.exec(text) ?? [];
   const target = authority === undefined ? 'no host and port' : parseAuthority(authority);
   if (typeof target === 'string') {
     throw new CommandError(
@@ -51,7 +100,8 @@ function parseProxy(text: string): ProxyAddress {
       2,
     );
   }
-  return { scheme: scheme === 'https' ? 'https' : 'http', host: target.host, port: target.port };
+  const { host, port } = target;
+  return { scheme: (written as ProxyAddress['scheme'] | undefined) ?? scheme, host, port };
 }
 
 function firstListener(settings: Settings): ProxyAddress {

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { didYouMean } from '../config/spelling.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import { newId } from '../core/ulid.ts';
 import { maxTtl } from '../identity/credential-claims.ts';
@@ -13,6 +12,7 @@ import { hostPattern } from '../policy/pattern.ts';
 import { meet } from '../policy/pattern-meet.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 import { CommandError } from './io.ts';
+import { knownAgent } from './load-policy.ts';
 import { scopeForAgent } from './scope-option.ts';
 
 export interface CredentialRequest {
@@ -35,6 +35,12 @@ export interface IssuedCredential {
   readonly idle: readonly string[];
 }
 
+/** Seconds. */
+export interface TtlBounds {
+  readonly least: number;
+  readonly most: number;
+}
+
 const ttlUnits: ReadonlyMap<string, number> = new Map([
   ['s', 1],
   ['m', 60],
@@ -46,15 +52,20 @@ const ttlForm = /^([1-9][0-9]{0,8})([smhd])$/u;
 /**
  * `90s`, `15m`, `8h`, `7d` → seconds.
  *
- * @throws CommandError (2) for any other form, and beyond 30 days
+ * @param bounds of a credential where nothing else is said
+ * @throws CommandError (2) for any other form, and out of bounds
  */
-export function parseTtl(text: string): number {
+export function parseTtl(
+  text: string,
+  { least, most }: TtlBounds = { least: 1, most: maxTtl },
+): number {
   const [, digits, unit] = ttlForm.exec(text) ?? [];
   if (digits === undefined || unit === undefined) {
     throw new CommandError(`--ttl ${text}: write a whole number and a unit: 90s, 15m, 8h, 7d.`, 2);
   }
   const seconds = Number(digits) * (ttlUnits.get(unit) ?? 0);
-  if (seconds > maxTtl) throw new CommandError(`--ttl ${text}: 30d is the most.`, 2);
+  if (seconds > most) throw new CommandError(`--ttl ${text}: ${most / 86_400}d is the most.`, 2);
+  if (seconds < least) throw new CommandError(`--ttl ${text}: ${least}s is the least.`, 2);
   return seconds;
 }
 
@@ -104,11 +115,7 @@ export function issueFor(
 }
 
 function agentOf(policy: Policy, id: string): Agent {
-  const agent = policy.agents.get(id);
-  if (agent === undefined) {
-    const meant = didYouMean(id, policy.agents.keys());
-    throw new CommandError(`no agent ${JSON.stringify(id)} in the allowlists${meant || '.'}`, 1);
-  }
+  const agent = knownAgent(policy, id);
   if (!agent.credentials.issued) {
     throw new CommandError(
       `agent ${id} takes no issued credentials: ${agent.at} says \`issued: false\`.`,

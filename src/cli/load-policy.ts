@@ -1,7 +1,8 @@
 import { compileDirectory } from '../config/compile.ts';
 import { formatProblem, hasErrors } from '../config/problem.ts';
-import type { Policy } from '../policy/policy.ts';
-import type { Io } from './io.ts';
+import { didYouMean } from '../config/spelling.ts';
+import type { Agent, Policy } from '../policy/policy.ts';
+import { CommandError, type Io } from './io.ts';
 
 /**
  * The policy of an allowlists directory, for a command whose output is something else: errors are
@@ -15,4 +16,12 @@ export async function loadPolicy(io: Io, allowlists: string): Promise<Policy | n
   }
   io.exitStatus = 1;
   return null;
+}
+
+/** @throws CommandError (1) if the policy has no such agent */
+export function knownAgent(policy: Policy, id: string): Agent {
+  const agent = policy.agents.get(id);
+  if (agent !== undefined) return agent;
+  const meant = didYouMean(id, policy.agents.keys());
+  throw new CommandError(`no agent ${JSON.stringify(id)} in the allowlists${meant || '.'}`, 1);
 }

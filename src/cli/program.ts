@@ -45,6 +45,11 @@ export const commands: readonly CommandRow[] = [
     summary: 'the inspection and identity authority',
     load: async () => import('./ca.ts'),
   },
+  {
+    name: 'cert',
+    summary: 'certificates for agents and listeners',
+    load: async () => import('./cert.ts'),
+  },
 ];
 
 const oldestNode = [24, 18, 1] as const;

@@ -19,7 +19,14 @@ const noProxy = 'localhost,127.0.0.1,::1';
  */
 export function proxyExports(agent: string, credential: string, proxy: ProxyAddress): string {
   const url = `${proxy.scheme}://${agent}:${credential}@${authorityOf(proxy)}`;
-  const variables = [
+  return exportLines(proxyVariables(url));
+}
+
+type Variable = readonly [name: string, value: string];
+
+/** The variables by which tools find a proxy. */
+export function proxyVariables(url: string): readonly Variable[] {
+  return [
     ['HTTP_PROXY', url],
     ['HTTPS_PROXY', url],
     ['http_proxy', url],
@@ -27,7 +34,10 @@ export function proxyExports(agent: string, credential: string, proxy: ProxyAddr
     ['NO_PROXY', noProxy],
     ['no_proxy', noProxy],
     ['NODE_USE_ENV_PROXY', '1'],
-  ] as const;
+  ];
+}
+
+export function exportLines(variables: readonly Variable[]): string {
   return variables.map(([name, value]) => `export ${name}=${shellQuote(value)}\n`).join('');
 }
 
@@ -40,6 +50,11 @@ export function shellQuote(text: string): string {
 export function reachableHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '127.0.0.1' : host;
+}
+
+/** Without a credential. */
+export function urlOf(proxy: ProxyAddress): string {
+  return `${proxy.scheme}://${authorityOf(proxy)}`;
 }
 
 function authorityOf(proxy: ProxyAddress): string {

@@ -59,7 +59,7 @@ export function welcome(io: Io, settings: Settings, counts: Counts, proxy: Runni
 }
 
 /** An entry that a plain `https://host/` passes: exact, on 443, and really allowed now. */
-function allowedExample(policy: Policy, agent: Agent, now: number): Entry | null {
+export function allowedExample(policy: Policy, agent: Agent, now: number): Entry | null {
   const entries = [...agent.groups.flatMap((grant) => grant.group.allow), ...agent.allow];
   for (const entry of entries) {
     if (entry.scheme !== 'https' || /[*/]|^\./.test(entry.pattern)) continue;

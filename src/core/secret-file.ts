@@ -8,6 +8,8 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
+  rmSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -61,6 +63,26 @@ export function createSecretFile(path: string, text: string, mode = 0o600): bool
     writeWhole(temporary, text, mode);
     return linkOnce(temporary, path);
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SecretFileError(`${path} cannot be made (${code}).`, { cause: error });
+  }
+}
+
+/**
+ * Puts a file with this text where there may be one already, and makes the directory (mode 0700) if
+ * that is missing. Whoever reads sees the old text or the new one, whole.
+ *
+ * @param mode 0600 unless the file is not secret
+ * @throws SecretFileError if it cannot be made
+ */
+export function replaceSecretFile(path: string, text: string, mode = 0o600): void {
+  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeWhole(temporary, text, mode);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
     const { code } = error as NodeJS.ErrnoException;
     throw new SecretFileError(`${path} cannot be made (${code}).`, { cause: error });
   }
