@@ -109,9 +109,12 @@ const reachingModules: ReadonlySet<string> = new Set(
 const reaching: Readonly<Record<string, readonly string[]>> = {
   'src/proxy/upgrade.ts': ['node:http Agent'],
   'src/server/admin.ts': ['node:http createServer'],
-  'src/server/front.ts': ['node:net createServer'],
+  'src/server/entrance.ts': ['node:net createServer'],
   'src/server/listener.ts': ['node:http createServer'],
   'src/upstream/key-fetcher.ts': ['node:tls connect'],
+  'src/server/tls-listener.ts': ['node:tls createServer'],
+  // To see whether somebody listens on the socket that it would take the place of.
+  'src/server/unix-socket.ts': ['node:net connect'],
   'src/upstream/pool.ts': ['undici Client'],
   'src/upstream/system-resolver.ts': ['node:dns Resolver'],
   'src/upstream/tcp-dialer.ts': ['node:net Socket'],

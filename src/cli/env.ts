@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseAuthority } from '../core/authority-form.ts';
 import { defaultTtl } from '../identity/credential-claims.ts';
@@ -105,10 +106,13 @@ function parseProxy(text: string, scheme: ProxyAddress['scheme']): ProxyAddress 
 }
 
 function firstListener(settings: Settings): ProxyAddress {
-  const [listener] = settings.listen;
-  if (listener === undefined || listener.port === 0) {
-    throw new CommandError('the proxy has no fixed address to print: name it with --proxy.', 2);
+  for (const { at, tls } of settings.listen) {
+    if (isUnix(at) || at.port === 0) continue;
+    return {
+      scheme: tls === null ? 'http' : 'https',
+      host: reachableHost(at.host),
+      port: at.port,
+    };
   }
-  const scheme = listener.tls === undefined ? 'http' : 'https';
-  return { scheme, host: reachableHost(listener.host), port: listener.port };
+  throw new CommandError('the proxy has no fixed address to print: name it with --proxy.', 2);
 }

@@ -1,4 +1,4 @@
-import type { ListenSetting } from '../config/listen-address.ts';
+import { isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseIp } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
@@ -38,7 +38,8 @@ const unanswered = { problem: null, written: null, decision: null, near: [] } as
 
 /** The guard of a proxy with these settings: it refuses connections to its own listeners. */
 export function guardOf({ listen, admin }: Settings): AddressGuard {
-  const listeners = [...listen, admin].map(({ host, port }: ListenSetting) => ({
+  const addresses = [...listen.flatMap(({ at }) => (isUnix(at) ? [] : [at])), admin];
+  const listeners = addresses.map(({ host, port }) => ({
     ip: parseIp(host === 'localhost' ? '127.0.0.1' : host),
     port,
   }));

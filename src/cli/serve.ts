@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import { type CompileResult, compileDirectory } from '../config/compile.ts';
+import { formatListener } from '../config/listen-address.ts';
 import { formatProblem } from '../config/problem.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import { createOperationsLog } from '../observe/operations-log.ts';
@@ -29,8 +30,8 @@ export function createCommand(io: Io): Command {
     try {
       const proxy = await startProxy(settings, compiled, policy, operations);
       operations.info('listening', {
-        listen: proxy.listeners.map(({ host, port }) => `${host}:${port}`),
-        admin: `${proxy.admin.host}:${proxy.admin.port}`,
+        listen: proxy.listeners.map(({ at }) => formatListener(at)),
+        admin: formatListener(proxy.admin),
         policy: policy.digest,
         agents: policy.agents.size,
         workers: settings.workers,

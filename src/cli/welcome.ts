@@ -1,5 +1,6 @@
 import { relative } from 'node:path';
 import type { Counts } from '../config/compile.ts';
+import { formatListener, isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { defaultTtl } from '../identity/credential-claims.ts';
 import { decide } from '../policy/decide.ts';
@@ -8,7 +9,7 @@ import type { RunningProxy } from '../server/proxy.ts';
 import type { Io } from './io.ts';
 import { issueFor, openKeys } from './issue.ts';
 import { styles } from './output.ts';
-import { proxyExports, reachableHost } from './proxy-exports.ts';
+import { type ProxyAddress, proxyExports, reachableHost } from './proxy-exports.ts';
 
 /** The agent that a newcomer plays. */
 const demo = 'demo';
@@ -20,12 +21,12 @@ const blockedHost = 'example.com';
  */
 export function welcome(io: Io, settings: Settings, counts: Counts, proxy: RunningProxy): string {
   const { bold, dim, green, red } = styles(io.stdout, io.env);
-  const listener = proxy.listeners[0];
-  if (listener === undefined) return '';
+  const [first] = proxy.listeners;
+  if (first === undefined) return '';
   const agent = proxy.policy.agents.get(demo);
-  const at = { scheme: 'http', host: reachableHost(listener.host), port: listener.port } as const;
-  const head = `\n${bold('Sallyport')} is listening on ${listener.host}:${listener.port}. Policy ${proxy.policy.digest}: ${counts.agents} ${counts.agents === 1 ? 'agent' : 'agents'}, ${counts.groups} groups, ${counts.entries} entries.\n`;
-  if (agent === undefined || !agent.credentials.issued) {
+  const head = `\n${bold('Sallyport')} is listening on ${formatListener(first.at)}. Policy ${proxy.policy.digest}: ${counts.agents} ${counts.agents === 1 ? 'agent' : 'agents'}, ${counts.groups} groups, ${counts.entries} entries.\n`;
+  const at = addressOf(proxy);
+  if (agent === undefined || !agent.credentials.issued || at === null) {
     return `${head}\n  sallyport env AGENT   prints what a sandbox of that agent needs\n\n`;
   }
   const issued = issueFor(
@@ -56,6 +57,16 @@ export function welcome(io: Io, settings: Settings, counts: Counts, proxy: Runni
   const log = relative('.', settings.log) || settings.log;
   lines.push(`\n${bold('3.')} Read what was decided: ${log}\n`, `tail -n 2 ${log}\n\n`);
   return lines.join('\n');
+}
+
+/** The first listener that clients reach by an address and a credential; null if there is none. */
+function addressOf(proxy: RunningProxy): ProxyAddress | null {
+  for (const { at, tls, agent } of proxy.listeners) {
+    if (isUnix(at) || agent !== null || tls?.required === true) continue;
+    const scheme = tls === null ? 'http' : 'https';
+    return { scheme, host: reachableHost(at.host), port: at.port };
+  }
+  return null;
 }
 
 /** An entry that a plain `https://host/` passes: exact, on 443, and really allowed now. */

@@ -1,18 +1,16 @@
 import { clip } from './clip.ts';
 import {
   type Complaint,
-  expected,
-  fieldsOf,
   integer,
   notEmpty,
   parsed,
   type Reader,
   type Report,
-  readFields,
   text,
   uniqueListOf,
 } from './fields.ts';
-import { type ListenSetting, parseListenAddress, parseServerAddress } from './listen-address.ts';
+import { parseListenAddress, parseServerAddress } from './listen-address.ts';
+import { listenKey, readListen } from './listen-setting.ts';
 import { parseDuration } from './units.ts';
 import type { YamlNode } from './yaml.ts';
 
@@ -37,12 +35,6 @@ const setting = <T>(row: Setting<T>): Setting<T> => row;
 const duration = (initial: string, help: string): Setting<number> =>
   setting({ default: initial, type: 'DURATION', help, read: parsed(parseDuration) });
 
-const tlsFields = { cert: text, key: text, 'client-ca': text };
-const listenFields = {
-  address: parsed(parseListenAddress),
-  tls: fieldsOf(tlsFields, '{cert: FILE, key: FILE, client-ca: FILE}'),
-};
-
 /**
  * Every setting. The key is the setting's name: its key in the config file, with a dot for a map
  * inside. The README's table is tested against this one.
@@ -54,7 +46,7 @@ export const settingsTable = {
     default: '127.0.0.1:3128',
     list: true,
     type: 'HOST:PORT',
-    help: 'where clients connect; repeatable; in the file also {address, tls: {cert, key, client-ca}}',
+    help: 'where clients connect; repeatable; in the file also with tls, agent, unix or proxy-protocol',
     read: notEmpty(uniqueListOf(readListen, 'addresses', '[127.0.0.1:3128]', listenKey)),
   }),
   allowlists: setting({
@@ -145,41 +137,6 @@ export const configSetting = {
   type: 'FILE',
   help: 'a YAML file with settings; flags and variables win over it',
 } as const;
-
-function readListen(node: YamlNode, name: string, report: Report): ListenSetting | undefined {
-  if (node.kind === 'scalar') return parsed(parseListenAddress)(node, name, report);
-  if (node.kind !== 'map') {
-    return expected(node, name, 'HOST:PORT or a map', 'Write 127.0.0.1:3128.', report);
-  }
-  const { values, keys, at } = readFields(node, listenFields, report);
-  if (!keys.has('address')) {
-    report(
-      at,
-      'missing-key',
-      `${name}: \`address\` is missing`,
-      'Write {address: 0.0.0.0:3130, tls: {…}}.',
-    );
-  }
-  if (values.address === undefined) return undefined;
-  if (values.tls === undefined) return values.address;
-  const { cert, key, 'client-ca': clientCa } = values.tls.values;
-  for (const file of ['cert', 'key']) {
-    if (values.tls.keys.has(file)) continue;
-    report(
-      values.tls.at,
-      'missing-key',
-      `${name}: \`tls\` has no \`${file}\``,
-      'Write tls: {cert: FILE, key: FILE}.',
-    );
-  }
-  if (cert === undefined || key === undefined) return undefined;
-  return { ...values.address, tls: { cert, key, clientCa } };
-}
-
-/** Every port 0 is a port of its own. */
-function listenKey({ host, port }: ListenSetting): string | null {
-  return port === 0 ? null : `${host}:${port}`;
-}
 
 function readWorkers(node: YamlNode, name: string, report: Report): number | 'auto' | undefined {
   if (node.kind === 'scalar' && node.value === 'auto') return 'auto';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expected, type Report, reportUnknownKey } from './fields.ts';
 import { describeFileError } from './file-reader.ts';
-import type { ListenSetting } from './listen-address.ts';
+import type { HostPort, ListenSetting } from './listen-address.ts';
 import { hasErrors, type Position, type Problem, problemAt, sortProblems } from './problem.ts';
 import {
   configSetting,
@@ -19,7 +19,7 @@ export interface Settings {
   readonly certs: string;
   /** Path, or `-` for standard output. */
   readonly log: string;
-  readonly admin: ListenSetting;
+  readonly admin: HostPort;
   readonly workers: number | 'auto';
   /** PEM files. */
   readonly trust: readonly string[];

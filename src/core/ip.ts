@@ -27,6 +27,11 @@ const LONGEST_IPV6 = 45;
 /** `255.255.255.255`. */
 const LONGEST_IPV4 = 15;
 
+/** `ip:port` as the log has it, brackets around IPv6. */
+export function addressText(ip: Ip, port: number): string {
+  return ip.family === 6 ? `[${ip.text}]:${port}` : `${ip.text}:${port}`;
+}
+
 /** Four decimal parts 0–255 without leading zeros, as in RFC 3986 §3.2.2 `IPv4address`. */
 export function parseIpv4(text: string): Ip | null {
   const value = readDottedQuad(text, 0);

@@ -1,4 +1,5 @@
-import { cidrContains, type Ip, ipv4FromWord } from '../core/ip.ts';
+import { unmapped } from '../core/embedded-ipv4.ts';
+import { cidrContains, type Ip } from '../core/ip.ts';
 import type { Agent } from '../policy/policy.ts';
 
 /**
@@ -24,11 +25,4 @@ export function agentBySource(agents: readonly Agent[], source: Ip | null): Agen
     found = agent;
   }
   return found;
-}
-
-/** A listener on `::` sees IPv4 clients as ::ffff:a.b.c.d (RFC 4291 §2.5.5.2); ranges are written as IPv4. */
-function unmapped(ip: Ip): Ip {
-  const [first, second, third, last] = ip.words;
-  const isMapped = ip.family === 6 && first === 0 && second === 0 && third === 0xffff;
-  return isMapped ? ipv4FromWord(last as number) : ip;
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { unmapped } from '../core/embedded-ipv4.ts';
 import type { Ip } from '../core/ip.ts';
-import { parseIp } from '../core/ip.ts';
+import { addressText, parseIp } from '../core/ip.ts';
 import type { ClientCertificate, Evidence, ListenerBinding } from '../identity/identity.ts';
 
 /** Who handles what a client socket does right now. Replaced as the connection goes on. */
@@ -111,10 +111,7 @@ function sourceOf(socket: Socket): Ip | null {
 }
 
 function clientText(source: Ip | null, socket: Socket): string {
-  if (source === null) return 'gone';
-  return source.family === 6
-    ? `[${source.text}]:${socket.remotePort ?? 0}`
-    : `${source.text}:${socket.remotePort ?? 0}`;
+  return source === null ? 'gone' : addressText(source, socket.remotePort ?? 0);
 }
 
 /** A sink for a connection that is over: what still arrives is thrown away. */

@@ -1,10 +1,10 @@
 import type { Duplex } from 'node:stream';
+import { addressText } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { DialError, DialHandle } from '../upstream/dialer.ts';
 import type { Peer } from '../upstream/pool.ts';
 import { vet } from './admit.ts';
 import type { Exchange } from './exchange.ts';
-import { addressText } from './tunnel.ts';
 
 /** Who waits for the connection. `connected` or `failed` is called once, or neither if it is over. */
 export interface DialWaiter {

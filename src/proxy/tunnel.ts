@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { parseAuthority } from '../core/authority-form.ts';
-import type { Ip } from '../core/ip.ts';
+import { addressText, type Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { ConnectHead } from '../core/request-head.ts';
 import type { Decision } from '../policy/decide.ts';
@@ -401,11 +401,6 @@ function headProblem(head: ConnectHead): string | null {
   }
   if (head.hosts > 1) return 'there is more than one Host header';
   return head.body ? 'a CONNECT request must not have a body' : null;
-}
-
-/** `ip:port`, brackets around IPv6. */
-export function addressText(ip: Ip, port: number): string {
-  return ip.family === 6 ? `[${ip.text}]:${port}` : `${ip.text}:${port}`;
 }
 
 /** The smaller of the entry's upload cap and the agent's, bytes. */

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import type { HostPort, ListenSetting } from '../config/listen-address.ts';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
 import { parseIp } from '../core/ip.ts';
@@ -56,11 +56,8 @@ export interface DataPlaneOptions {
   readonly trust: readonly string[];
 }
 
-/** An address to listen on. Port 0 takes a free one. */
-export interface ListenOn {
-  readonly host: string;
-  readonly port: number;
-}
+/** Milliseconds between two looks at certificates, keys and revocation lists of TLS listeners. */
+const refreshEvery = 1000;
 
 /** Part of the connections that one agent without a limit of its own may never take from the others. */
 const reservedShare = 0.01;
@@ -76,6 +73,8 @@ export class DataPlane {
   readonly #front: Front;
   readonly #resolver: CachedResolver;
   readonly #issuerKeys: IssuerKeyStore;
+  /** Looks at the files of TLS listeners. */
+  readonly #files: NodeJS.Timeout;
   readonly #workers: number;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
@@ -156,6 +155,8 @@ export class DataPlane {
       draining: () => this.#draining,
     };
     this.#front = new Front(services, share);
+    this.#files = setInterval(() => this.#refresh(operations), refreshEvery);
+    this.#files.unref();
   }
 
   /** Says that it runs. False if the egress log cannot be written. */
@@ -163,12 +164,13 @@ export class DataPlane {
     return this.log.write({ event: 'start', policy: this.#policy.digest });
   }
 
-  async listen(on: ListenOn): Promise<AddressInfo> {
-    return this.#front.listen(on.host, on.port, this.#workers > 1);
+  /** @returns the same listener, with the port that was taken. */
+  async listen(setting: ListenSetting): Promise<ListenSetting> {
+    return { ...setting, at: await this.#front.listen(setting, this.#workers > 1) };
   }
 
   /** Every listener of the proxy, the admin one included: nothing may be dialled there. */
-  setOwnListeners(listeners: readonly ListenOn[]): void {
+  setOwnListeners(listeners: readonly HostPort[]): void {
     this.#own = listeners.map(({ host, port }) => ({ ip: parseIp(host), port }));
     // Not before: where keys may be fetched from depends on it.
     this.#issuerKeys.apply(this.#policy.issuers);
@@ -215,11 +217,23 @@ export class DataPlane {
 
   /** Stops accepting, cuts what is left, writes the last line and closes the log. */
   stop(): void {
+    clearInterval(this.#files);
     this.#front.close();
     this.#connections.cutAll('draining');
     this.#connections.close();
     this.#issuerKeys.close();
     this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
+  }
+
+  /** What a new revocation list has taken back is cut at once. */
+  #refresh(operations: OperationsLog): void {
+    const { changed, problems } = this.#front.refresh();
+    for (const problem of problems) {
+      operations.error(`a listener goes on with its old certificate files: ${problem}`);
+    }
+    if (!changed) return;
+    operations.info('the certificate files of a listener were read again');
+    this.#connections.rejudge(this.#policy);
   }
 }

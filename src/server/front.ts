@@ -1,12 +1,13 @@
-import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server } from 'node:net';
+import type { Socket } from 'node:net';
+import type { HostPort, ListenSetting, UnixPath } from '../config/listen-address.ts';
 import { parseConnectHead, skipEmptyLines, startsWithConnect } from '../core/request-head.ts';
-import type { Sink } from '../proxy/client-connection.ts';
+import type { Arrival, Sink } from '../proxy/client-connection.ts';
 import { ClientConnection, deadSink, endGracefully } from '../proxy/client-connection.ts';
 import { Exchange } from '../proxy/exchange.ts';
 import { refusal, refusalBytes } from '../proxy/refuse.ts';
 import type { Live, LiveDescription, Services } from '../proxy/services.ts';
 import { Tunnel } from '../proxy/tunnel.ts';
+import { Arriving, Entrance } from './entrance.ts';
 
 /**
  * The first bytes of every client connection: a CONNECT is read by our own strict parser, anything
@@ -16,10 +17,10 @@ import { Tunnel } from '../proxy/tunnel.ts';
 export class Front {
   readonly #services: Services;
   readonly #cap: number;
-  readonly #servers: Server[] = [];
+  readonly #entrances: Entrance[] = [];
   #open = 0;
-  /** Heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
-  readonly #waiting = new Set<HeadReader>();
+  /** Handshakes and heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
+  readonly #waiting = new Set<{ giveUp(): void }>();
   /** One function for every connection: what is gone is only counted. */
   readonly #gone = (): void => {
     this.#open--;
@@ -32,32 +33,37 @@ export class Front {
     this.#cap = cap;
   }
 
+  /** Takes up TLS files that have changed. */
+  refresh(): { readonly changed: boolean; readonly problems: readonly string[] } {
+    let changed = false;
+    const problems: string[] = [];
+    for (const { tls } of this.#entrances) {
+      try {
+        if (tls?.refresh() === true) changed = true;
+      } catch (error) {
+        problems.push((error as Error).message);
+      }
+    }
+    return { changed, problems };
+  }
+
   /**
-   * Listens on one more address. Port 0 takes a free one.
-   * @throws the system error (EADDRINUSE, EACCES …) if it cannot.
+   * Opens one more listener. Port 0 takes a free one.
+   * @returns where it listens
+   * @throws the system error (EADDRINUSE, EACCES …) if it cannot; TlsFilesError.
    */
-  async listen(host: string, port: number, reusePort: boolean): Promise<AddressInfo> {
-    const server = createServer(
-      // noDelay and keepAlive follow when the traffic asks for them: each is a system call.
-      { allowHalfOpen: true },
-      (socket) => this.accept(socket),
+  async listen(setting: ListenSetting, reusePort: boolean): Promise<HostPort | UnixPath> {
+    const entrance = new Entrance(setting, this.#services, (socket) =>
+      this.#accept(socket, entrance),
     );
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host, port, backlog: 4096, exclusive: true, reusePort }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-    // Running out of descriptors must not end the listener; libuv turns such clients away by itself.
-    server.on('error', () => {});
-    this.#servers.push(server);
-    return server.address() as AddressInfo;
+    const at = await entrance.open(reusePort);
+    this.#entrances.push(entrance);
+    return at;
   }
 
   /** Stops accepting; what is open stays. */
   close(): void {
-    for (const server of this.#servers) server.close();
+    for (const entrance of this.#entrances) entrance.close();
     this.#waitingGone();
   }
 
@@ -65,16 +71,34 @@ export class Front {
     return this.#open;
   }
 
-  accept(socket: Socket): void {
+  #accept(socket: Socket, entrance: Entrance): void {
     const { metrics } = this.#services;
     if (this.#open >= this.#cap && !this.#makeRoom()) {
       socket.on('error', () => {});
-      this.#turnAway(socket);
+      this.#turnAway(socket, entrance);
       return;
     }
     this.#open++;
     metrics.connectionOpened();
-    new HeadReader(this.#services, socket, this.#waiting, this.#gone);
+    if (entrance.tls === null && !entrance.speaksForOthers(socket)) {
+      this.#read(socket, entrance.arrival, this.#gone);
+      return;
+    }
+    new Arriving(
+      this.#services,
+      entrance,
+      socket,
+      this.#waiting,
+      this.#gone,
+      (arrived, arrival, first) => {
+        const reader = this.#read(arrived, arrival, null);
+        if (first.length > 0) reader.onData(first);
+      },
+    );
+  }
+
+  #read(socket: Socket, arrival: Arrival, gone: (() => void) | null): HeadReader {
+    return new HeadReader(this.#services, socket, this.#waiting, gone, arrival);
   }
 
   /** Ends the connection that has kept us waiting longest for its first request. */
@@ -86,11 +110,14 @@ export class Front {
     return false;
   }
 
-  #turnAway(socket: Socket): void {
-    const exchange = exchangeOf(this.#services, socket);
+  /** A client that still has to shake hands could not read an answer. */
+  #turnAway(socket: Socket, entrance: Entrance): void {
+    const client = new ClientConnection(socket, deadSink, null, entrance.arrival);
+    const exchange = new Exchange(this.#services, client);
     const answer = refusal(exchange, 'overloaded');
     exchange.recordBlock('overloaded', answer.status);
-    endGracefully(socket, refusalBytes(answer));
+    if (entrance.tls === null) endGracefully(socket, refusalBytes(answer));
+    else socket.destroy();
   }
 
   /** Connections that have asked for nothing yet are not worth draining. */
@@ -99,25 +126,26 @@ export class Front {
   }
 }
 
-function exchangeOf(services: Services, socket: Socket): Exchange {
-  const client = new ClientConnection(socket, deadSink);
-  return new Exchange(services, client);
-}
-
 /** A client connection until its first request head is whole, or its deadline has passed. */
 class HeadReader implements Sink, Live {
   readonly #services: Services;
   readonly #client: ClientConnection;
-  readonly #waiting: Set<HeadReader>;
+  readonly #waiting: Set<{ giveUp(): void }>;
   /** Set at the first sweep, whose clock it uses. */
   #until = 0;
   #held: Buffer | null = null;
   #over = false;
 
-  constructor(services: Services, socket: Socket, waiting: Set<HeadReader>, gone: () => void) {
+  constructor(
+    services: Services,
+    socket: Socket,
+    waiting: Set<{ giveUp(): void }>,
+    gone: (() => void) | null,
+    arrival: Arrival,
+  ) {
     this.#services = services;
     this.#waiting = waiting;
-    this.#client = new ClientConnection(socket, this, gone);
+    this.#client = new ClientConnection(socket, this, gone, arrival);
     waiting.add(this);
     services.live.add(this);
   }

@@ -2,7 +2,15 @@ import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import type { CompileResult } from '../config/compile.ts';
 import { compileDirectory } from '../config/compile.ts';
+import {
+  formatListener,
+  type HostPort,
+  isUnix,
+  type ListenSetting,
+  type UnixPath,
+} from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
+import { didYouMean } from '../config/spelling.ts';
 import { systemClock } from '../core/clock.ts';
 import { openCredentialKeys } from '../identity/credential-keys.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
@@ -10,10 +18,11 @@ import type { Policy } from '../policy/policy.ts';
 import { TrustError, trustedRoots } from '../upstream/trusted-roots.ts';
 import { Admin } from './admin.ts';
 import { ControlPlane, type Worker } from './control-plane.ts';
-import { DataPlane, type DataPlaneOptions, type ListenOn } from './data-plane.ts';
+import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
 import { LocalWorker } from './local-worker.ts';
 import { ThreadWorker } from './thread-worker.ts';
+import { TlsFilesError } from './tls-listener.ts';
 import { Watcher } from './watcher.ts';
 
 /** Descriptors for everything that is not a client connection or its other end. */
@@ -21,8 +30,8 @@ const spareDescriptors = 64;
 
 /** What a running proxy lets its owner do. */
 export interface RunningProxy {
-  readonly listeners: readonly ListenOn[];
-  readonly admin: ListenOn;
+  readonly listeners: readonly ListenSetting[];
+  readonly admin: HostPort;
   readonly policy: Policy;
   reload(): void;
   reopenLogs(): void;
@@ -46,12 +55,7 @@ export async function startProxy(
   policy: Policy,
   operations: OperationsLog,
 ): Promise<RunningProxy> {
-  const encrypted = settings.listen.find((on) => on.tls !== undefined);
-  if (encrypted !== undefined) {
-    throw new StartError(
-      `the listener ${encrypted.host}:${encrypted.port} asks for TLS, which listeners do not speak yet: remove its \`tls\`, or put a TLS terminator in front.`,
-    );
-  }
+  checkAgents(settings.listen, policy);
   const options = planeOptions(settings, operations);
   openCredentialKeys(options.keys);
   checkTrust(options.trust);
@@ -69,14 +73,14 @@ export async function startProxy(
     policy,
   );
   const admin = new Admin(control);
-  const bound = await listening(settings.admin, () =>
+  const bound = await listening([settings.admin], () =>
     admin.listen(settings.admin.host, settings.admin.port),
   ).catch(async (error: unknown) => {
     await Promise.all(workers.map((worker) => worker.stop()));
     throw error;
   });
   const adminAt = { host: settings.admin.host, port: bound.port };
-  own([...listeners, adminAt]);
+  own([...listeners.flatMap(({ at }) => (isUnix(at) ? [] : [at])), adminAt]);
   const watcher = new Watcher(settings.allowlists, () => void control.reload('if-changed'));
   await watcher.start();
   // What changed since the files were first read, the watcher takes for known.
@@ -97,24 +101,23 @@ export async function startProxy(
 
 interface Started {
   readonly workers: readonly Worker[];
-  readonly listeners: readonly ListenOn[];
+  readonly listeners: readonly ListenSetting[];
   /** Tells every worker the proxy's own listeners. */
-  own(listeners: readonly ListenOn[]): void;
+  own(listeners: readonly HostPort[]): void;
 }
 
 async function startLocal(
   options: DataPlaneOptions,
-  listen: readonly ListenOn[],
+  listen: readonly ListenSetting[],
   policy: Policy,
   operations: OperationsLog,
 ): Promise<Started> {
   const plane = new DataPlane(options, policy, operations);
   if (!plane.start()) throw logUnwritable(options.log);
-  const listeners: ListenOn[] = [];
+  const listeners: ListenSetting[] = [];
   try {
     for (const on of listen) {
-      const { port } = await listening(on, () => plane.listen(on));
-      listeners.push({ host: on.host, port });
+      listeners.push(await listening([on.at], () => plane.listen(on)));
     }
   } catch (error) {
     plane.stop();
@@ -129,12 +132,13 @@ async function startLocal(
 
 async function startThreads(
   options: DataPlaneOptions,
-  listen: readonly ListenOn[],
+  listen: readonly ListenSetting[],
   initial: CompileResult,
   operations: OperationsLog,
 ): Promise<Started> {
   const workers: ThreadWorker[] = [];
-  let listeners: readonly ListenOn[] = listen;
+  let listeners = listen;
+  let all = listen;
   for (let index = 0; index < options.workers; index++) {
     const worker = new ThreadWorker(
       { options: { ...options, worker: index }, files: initial.files },
@@ -153,8 +157,11 @@ async function startThreads(
     workers.push(worker);
     try {
       if (!(await worker.start())) throw logUnwritable(options.log);
-      // The first one takes the ports, the others join it there.
-      listeners = await listening(listeners[0], () => worker.listen(listeners));
+      // The first one takes the ports, the others join it there; a Unix socket cannot be shared.
+      const places = listeners.map(({ at }) => at);
+      const bound = await listening(places, () => worker.listen(listeners));
+      if (index === 0) all = bound;
+      listeners = bound.filter(({ at }) => !isUnix(at));
     } catch (error) {
       await Promise.all(workers.map((started) => started.stop()));
       throw error;
@@ -162,9 +169,9 @@ async function startThreads(
   }
   return {
     workers,
-    listeners,
-    own: (all) => {
-      for (const worker of workers) worker.setOwnListeners(all);
+    listeners: all,
+    own: (own) => {
+      for (const worker of workers) worker.setOwnListeners(own);
     },
   };
 }
@@ -206,13 +213,28 @@ function logUnwritable(path: string): StartError {
   );
 }
 
-async function listening<T>(on: ListenOn | undefined, listen: () => Promise<T>): Promise<T> {
+async function listening<T>(
+  places: readonly (HostPort | UnixPath)[],
+  listen: () => Promise<T>,
+): Promise<T> {
   try {
     return await listen();
   } catch (error) {
+    if (error instanceof TlsFilesError) throw new StartError(error.message);
     const code = (error as NodeJS.ErrnoException).code;
-    const where = on === undefined ? 'the listeners' : `${on.host}:${on.port}`;
+    const where = places.map(formatListener).join(', ');
     throw new StartError(`cannot listen on ${where}: ${listenProblem(code, error as Error)}.`);
+  }
+}
+
+/** A listener that stands for an agent which is not there would let nobody in, and nobody know why. */
+function checkAgents(listen: readonly ListenSetting[], policy: Policy): void {
+  for (const { at, agent } of listen) {
+    if (agent === null || policy.agents.has(agent)) continue;
+    const meant = didYouMean(agent, policy.agents.keys());
+    throw new StartError(
+      `the listener ${formatListener(at)} stands for the agent ${agent}, which is not in the allowlists${meant || '.'}`,
+    );
   }
 }
 
@@ -221,7 +243,9 @@ function listenProblem(code: string | undefined, error: Error): string {
     case 'EADDRINUSE':
       return 'something else listens there already';
     case 'EACCES':
-      return 'this user may not take that port';
+      return 'this user may not listen there';
+    case 'ENOENT':
+      return 'there is no such directory';
     case 'EADDRNOTAVAIL':
       return 'this machine has no such address';
     default:

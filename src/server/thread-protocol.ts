@@ -1,6 +1,7 @@
+import type { HostPort, ListenSetting } from '../config/listen-address.ts';
 import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
 import type { LiveDescription } from '../proxy/services.ts';
-import type { DataPlaneOptions, ListenOn } from './data-plane.ts';
+import type { DataPlaneOptions } from './data-plane.ts';
 
 /** What a worker thread is started with. Policies travel as the texts they compile from. */
 export interface ThreadData {
@@ -10,8 +11,8 @@ export interface ThreadData {
 
 /** Orders to a worker thread; those with a `call` are answered. */
 export type ToThread =
-  | { readonly order: 'listen'; readonly call: number; readonly on: readonly ListenOn[] }
-  | { readonly order: 'own'; readonly listeners: readonly ListenOn[] }
+  | { readonly order: 'listen'; readonly call: number; readonly on: readonly ListenSetting[] }
+  | { readonly order: 'own'; readonly listeners: readonly HostPort[] }
   | { readonly order: 'apply'; readonly files: ReadonlyMap<string, string> }
   | { readonly order: 'refuse'; readonly entry: string | undefined }
   | { readonly order: 'reopen' }
@@ -29,6 +30,6 @@ export type FromThread =
 export type ThreadAnswer =
   | MetricsSnapshot
   | LiveDescription[]
-  | readonly ListenOn[]
+  | readonly ListenSetting[]
   | number
   | boolean;

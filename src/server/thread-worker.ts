@@ -1,9 +1,9 @@
 import { Worker as Thread } from 'node:worker_threads';
 import type { CompileResult } from '../config/compile.ts';
+import type { HostPort, ListenSetting } from '../config/listen-address.ts';
 import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
 import type { LiveDescription } from '../proxy/services.ts';
 import type { Worker } from './control-plane.ts';
-import type { ListenOn } from './data-plane.ts';
 import type { FromThread, ThreadAnswer, ThreadData, ToThread } from './thread-protocol.ts';
 
 interface Waiting {
@@ -37,8 +37,8 @@ export class ThreadWorker implements Worker {
   #calls = 0;
   #gone = false;
   #stopping = false;
-  #listeners: readonly ListenOn[] = [];
-  #own: readonly ListenOn[] = [];
+  #listeners: readonly ListenSetting[] = [];
+  #own: readonly HostPort[] = [];
 
   constructor(data: ThreadData, observer: ThreadObserver) {
     this.#options = data.options;
@@ -53,8 +53,8 @@ export class ThreadWorker implements Worker {
   }
 
   /** @returns the same addresses, with the ports that were taken. */
-  async listen(on: readonly ListenOn[]): Promise<readonly ListenOn[]> {
-    this.#listeners = await this.#call<readonly ListenOn[]>((call) => ({
+  async listen(on: readonly ListenSetting[]): Promise<readonly ListenSetting[]> {
+    this.#listeners = await this.#call<readonly ListenSetting[]>((call) => ({
       order: 'listen',
       call,
       on,
@@ -62,7 +62,7 @@ export class ThreadWorker implements Worker {
     return this.#listeners;
   }
 
-  setOwnListeners(listeners: readonly ListenOn[]): void {
+  setOwnListeners(listeners: readonly HostPort[]): void {
     this.#own = listeners;
     this.#send({ order: 'own', listeners });
   }

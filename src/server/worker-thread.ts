@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { compileTexts } from '../config/compile.ts';
+import type { ListenSetting } from '../config/listen-address.ts';
 import { systemClock } from '../core/clock.ts';
 import { createOperationsLog } from '../observe/operations-log.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -44,10 +45,8 @@ function obey(message: Exclude<ToThread, { call: number }>): void {
 async function answer(message: Extract<ToThread, { call: number }>): Promise<ThreadAnswer> {
   switch (message.order) {
     case 'listen': {
-      const bound = [];
-      for (const on of message.on) {
-        bound.push({ host: on.host, port: (await plane.listen(on)).port });
-      }
+      const bound: ListenSetting[] = [];
+      for (const setting of message.on) bound.push(await plane.listen(setting));
       return bound;
     }
     case 'snapshot':

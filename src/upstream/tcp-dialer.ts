@@ -2,7 +2,7 @@ import type { SocketConstructorOpts } from 'node:net';
 import { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
-import type { Ip } from '../core/ip.ts';
+import { addressText, type Ip } from '../core/ip.ts';
 import { DeadlineSweep } from './deadline-sweep.ts';
 import type { DialCallback, Dialer, DialHandle } from './dialer.ts';
 import { DialError, failLater } from './dialer.ts';
@@ -154,7 +154,7 @@ class TcpDial implements DialHandle {
     attempt.forget();
     this.#open.splice(this.#open.indexOf(attempt), 1);
     const reason = reasonOfCode.get(error.code ?? '') ?? 'connect_failed';
-    this.#note(reason, `${describe(attempt.ip, this.#port)}: ${error.code ?? error.message}`);
+    this.#note(reason, `${addressText(attempt.ip, this.#port)}: ${error.code ?? error.message}`);
     if (this.#next < this.#addresses.length) this.#attempt();
     else if (this.#open.length === 0) this.#fail();
   }
@@ -215,8 +215,4 @@ function isUnspecified(ip: Ip): boolean {
 /** An `Ip` needs no look-up, so whatever asks for one is a defect. */
 function noLookup(): never {
   throw new Error('refused to look up a name while dialling');
-}
-
-function describe(ip: Ip, port: number): string {
-  return ip.family === 6 ? `[${ip.text}]:${port}` : `${ip.text}:${port}`;
 }

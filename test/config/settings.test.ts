@@ -25,7 +25,12 @@ function problems(flags: SettingsFlags, env: Env, file?: string): string[] {
   );
 }
 
-const plain = (host: string, port: number) => ({ host, port, tls: undefined });
+const plain = (host: string, port: number) => ({
+  at: { host, port },
+  tls: null,
+  agent: null,
+  proxyProtocol: [],
+});
 
 test('defaults are those of the contract', () => {
   assert.deepEqual(settings({}, {}), {
@@ -33,7 +38,7 @@ test('defaults are those of the contract', () => {
     allowlists: './allowlists',
     certs: './certs',
     log: './logs/egress.jsonl',
-    admin: plain('127.0.0.1', 3129),
+    admin: { host: '127.0.0.1', port: 3129 },
     workers: 1,
     trust: [],
     limits: {
@@ -62,13 +67,19 @@ trust: [a.pem, b.pem]
 limits: {connections: 5, head-timeout: 1s, hello-timeout: 2s, connect-timeout: 3s, idle-timeout: 4m, drain-timeout: 500ms}
 resolver: {servers: [192.0.2.53, "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:53"], timeout: 1s, cache: 0}
 `;
-  const tls = { cert: 'certs/proxy.crt', key: 'certs/proxy.key', clientCa: 'certs/ca.crt' };
+  const tls = {
+    cert: 'certs/proxy.crt',
+    key: 'certs/proxy.key',
+    clientCa: 'certs/ca.crt',
+    required: false,
+    crl: null,
+  };
   assert.deepEqual(settings({}, {}, file), {
-    listen: [plain('127.0.0.1', 3128), { host: '0.0.0.0', port: 3130, tls }],
+    listen: [plain('127.0.0.1', 3128), { ...plain('0.0.0.0', 3130), tls }],
     allowlists: './other',
     certs: './keys',
     log: '-',
-    admin: plain('::1', 0),
+    admin: { host: '::1', port: 0 },
     workers: 'auto',
     trust: ['a.pem', 'b.pem'],
     limits: {
@@ -114,8 +125,8 @@ describe('flags win over variables, variables over the file, the file over defau
       },
     );
     assert.deepEqual(
-      [from.allowlists, from.certs, from.listen[0]?.host, from.log, from.admin.port, from.workers],
-      ['a', 'c', 'localhost', '-', 2, 3],
+      [from.allowlists, from.certs, from.listen[0]?.at, from.log, from.admin.port, from.workers],
+      ['a', 'c', { host: 'localhost', port: 1 }, '-', 2, 3],
     );
   });
   test('SALLYPORT_CONFIG names the file, and an empty variable is none', () => {
@@ -123,6 +134,29 @@ describe('flags win over variables, variables over the file, the file over defau
     assert.ok('settings' in loaded);
     assert.equal(loaded.settings.log, 'file.jsonl');
   });
+});
+
+test('listeners of every kind are read', () => {
+  const file = `
+listen:
+  - {unix: /run/sallyport/demo.sock, mode: "0660", agent: demo}
+  - {unix: ./any.sock, mode: 0640}
+  - {address: "[::1]:3131", agent: demo, proxy-protocol: [10.0.0.0/24, "2001:db8::/32"]}
+  - address: 0.0.0.0:3130
+    tls: {cert: a, key: b, client-ca: c, client-certificate: required, client-crl: d}
+`;
+  const { listen } = settings({}, {}, file);
+  assert.deepEqual(listen.slice(0, 2), [
+    { ...plain('', 0), at: { path: '/run/sallyport/demo.sock', mode: 0o660 }, agent: 'demo' },
+    { ...plain('', 0), at: { path: './any.sock', mode: 0o640 } },
+  ]);
+  assert.equal(listen[2]?.agent, 'demo');
+  assert.deepEqual(
+    listen[2]?.proxyProtocol.map((range) => range.text),
+    ['10.0.0.0/24', '2001:db8::/32'],
+  );
+  const tls = { cert: 'a', key: 'b', clientCa: 'c', required: true, crl: 'd' };
+  assert.deepEqual(listen[3], { ...plain('0.0.0.0', 3130), tls });
 });
 
 describe('refused with a place', () => {
@@ -143,6 +177,28 @@ describe('refused with a place', () => {
     [
       'listen: [{address: 127.0.0.1:1, tls: {cert: a, key: b, ca: c}}]',
       ['x.yaml:1:56 unknown-key'],
+    ],
+    ['listen: [{unix: /run/x.sock, address: 127.0.0.1:1}]', ['x.yaml:1:30 conflicting-keys']],
+    ['listen: [{unix: /run/x.sock, tls: {}}]', ['x.yaml:1:30 conflicting-keys']],
+    ['listen: [{unix: x.sock}]', ['x.yaml:1:17 bad-setting']],
+    [`listen: [{unix: /${'x'.repeat(90)}}]`, ['x.yaml:1:17 bad-setting']],
+    ['listen: [{unix: /run/x.sock, mode: 660}]', ['x.yaml:1:36 bad-setting']],
+    ['listen: [{address: 127.0.0.1:1, mode: "0660"}]', ['x.yaml:1:33 conflicting-keys']],
+    ['listen: [{unix: /run/x.sock}, {unix: /run/x.sock}]', ['x.yaml:1:31 duplicate-value']],
+    ['listen: [{address: 127.0.0.1:1, agent: Demo}]', ['x.yaml:1:40 bad-setting']],
+    ['listen: [{address: 127.0.0.1:1, proxy-protocol: []}]', ['x.yaml:1:49 empty-list']],
+    ['listen: [{address: 127.0.0.1:1, proxy-protocol: [10.0.0.1/8]}]', ['x.yaml:1:50 bad-address']],
+    [
+      'listen: [{address: 127.0.0.1:1, tls: {cert: a, key: b, client-crl: c}}]',
+      ['x.yaml:1:56 missing-key'],
+    ],
+    [
+      'listen: [{address: 127.0.0.1:1, tls: {cert: a, key: b, client-certificate: required}}]',
+      ['x.yaml:1:56 missing-key'],
+    ],
+    [
+      'listen: [{address: 127.0.0.1:1, tls: {cert: a, key: b, client-ca: c, client-certificate: yes}}]',
+      ['x.yaml:1:90 bad-value'],
     ],
     ['workers: 0', ['x.yaml:1:10 bad-value']],
     ['workers: many', ['x.yaml:1:10 bad-value']],
