@@ -144,6 +144,9 @@ export class ProxyProcess implements AsyncDisposable {
   /** Asks the admin listener. */
   async admin(target: string, method = 'GET'): Promise<AdminAnswer> {
     const request = http.request({ port: this.adminPort, path: target, method, agent: false });
+    request.setTimeout(6 * patience, () => {
+      request.destroy(new Error(`no answer to ${method} ${target}\n${this.#stderr}`));
+    });
     request.end();
     const [response] = (await once(request, 'response')) as [http.IncomingMessage];
     let text = '';
