@@ -78,6 +78,7 @@ export class DataPlane {
   readonly #workers: number;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
+  #started = false;
   #draining = false;
 
   /** @throws SecretFileError if the key file cannot be used; TrustError if a file of `trust` cannot. */
@@ -159,9 +160,11 @@ export class DataPlane {
     this.#files.unref();
   }
 
-  /** Says that it runs. False if the egress log cannot be written. */
+  /** Says that it runs, and takes connections from now on. False if the egress log cannot be written. */
   start(): boolean {
-    return this.log.write({ event: 'start', policy: this.#policy.digest });
+    this.#started = this.log.write({ event: 'start', policy: this.#policy.digest });
+    if (this.#started) this.#front.begin();
+    return this.#started;
   }
 
   /** @returns the same listener, with the port that was taken. */
@@ -223,6 +226,7 @@ export class DataPlane {
     this.#connections.close();
     this.#issuerKeys.close();
     this.log.write({ event: 'stop', policy: this.#policy.digest });
+    if (this.#started) this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
   }
 

@@ -19,6 +19,7 @@ export class Front {
   readonly #cap: number;
   readonly #entrances: Entrance[] = [];
   #open = 0;
+  #begun = false;
   /** Handshakes and heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
   readonly #waiting = new Set<{ giveUp(): void }>();
   /** One function for every connection: what is gone is only counted. */
@@ -61,6 +62,11 @@ export class Front {
     return at;
   }
 
+  /** From here on clients are served; those who came before are turned away without a word. */
+  begin(): void {
+    this.#begun = true;
+  }
+
   /** Stops accepting; what is open stays. */
   close(): void {
     for (const entrance of this.#entrances) entrance.close();
@@ -73,6 +79,10 @@ export class Front {
 
   #accept(socket: Socket, entrance: Entrance): void {
     const { metrics } = this.#services;
+    if (!this.#begun) {
+      socket.destroy();
+      return;
+    }
     if (this.#open >= this.#cap && !this.#makeRoom()) {
       socket.on('error', () => {});
       this.#turnAway(socket, entrance);

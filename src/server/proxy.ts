@@ -113,12 +113,13 @@ async function startLocal(
   operations: OperationsLog,
 ): Promise<Started> {
   const plane = new DataPlane(options, policy, operations);
-  if (!plane.start()) throw logUnwritable(options.log);
   const listeners: ListenSetting[] = [];
   try {
     for (const on of listen) {
       listeners.push(await listening([on.at], () => plane.listen(on)));
     }
+    // Only now: one that cannot take its ports must not write into the log of the one that has them.
+    if (!plane.start()) throw logUnwritable(options.log);
   } catch (error) {
     plane.stop();
     throw error;
@@ -156,12 +157,12 @@ async function startThreads(
     );
     workers.push(worker);
     try {
-      if (!(await worker.start())) throw logUnwritable(options.log);
       // The first one takes the ports, the others join it there; a Unix socket cannot be shared.
       const places = listeners.map(({ at }) => at);
       const bound = await listening(places, () => worker.listen(listeners));
       if (index === 0) all = bound;
       listeners = bound.filter(({ at }) => !isUnix(at));
+      if (!(await worker.start())) throw logUnwritable(options.log);
     } catch (error) {
       await Promise.all(workers.map((started) => started.stop()));
       throw error;

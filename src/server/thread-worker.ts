@@ -135,8 +135,8 @@ export class ThreadWorker implements Worker {
     if (this.#stopping) return;
     this.#thread = this.#spawn();
     this.setOwnListeners(this.#own);
-    this.start()
-      .then(() => this.listen(this.#listeners))
+    this.listen(this.#listeners)
+      .then(() => this.start())
       .then(
         () => this.#observer.restarted(null),
         (error: Error) => this.#observer.restarted(error),

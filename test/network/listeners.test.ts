@@ -486,8 +486,11 @@ describe('a Unix socket', () => {
   test('is not taken from a proxy that runs', async () => {
     const unix = path.join(directory, 'busy.sock');
     await using first = await start(['127.0.0.1:0', { unix }]);
-    await assert.rejects(start(['127.0.0.1:0', { unix }]), ProxyStartError);
+    const log = { log: first.logFile };
+    await assert.rejects(start(['127.0.0.1:0', { unix }], log), ProxyStartError);
     assert.ok(fs.existsSync(unix));
+    const events = first.lines().map(({ event }) => event);
+    assert.deepEqual(events, ['start'], 'the log of the one that runs is its own');
     assert.ok(first.running);
   });
 });
