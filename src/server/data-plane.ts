@@ -225,7 +225,6 @@ export class DataPlane {
     this.#connections.cutAll('draining');
     this.#connections.close();
     this.#issuerKeys.close();
-    this.log.write({ event: 'stop', policy: this.#policy.digest });
     if (this.#started) this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
   }

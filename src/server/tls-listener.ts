@@ -4,7 +4,11 @@ import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { TlsSetting } from '../config/listen-address.ts';
 import type { Clock } from '../core/clock.ts';
-import { loadRevocationList, type RevocationList } from '../tls/revocation-list.ts';
+import {
+  loadRevocationList,
+  type RevocationList,
+  RevocationListError,
+} from '../tls/revocation-list.ts';
 import { FileStamp } from '../upstream/file-stamp.ts';
 
 /** The files of a TLS listener cannot be used: one sentence that names the file. */
@@ -26,6 +30,7 @@ export class TlsListener {
   readonly #setting: TlsSetting;
   readonly #stamps: readonly FileStamp[];
   readonly #server: Server;
+  readonly #clock: Clock;
   /** Who waits for the end of a handshake, by the address of the client: node:tls names no socket. */
   readonly #waiting = new Map<string, (socket: TLSSocket) => void>();
   #crl: RevocationList | null;
@@ -37,7 +42,8 @@ export class TlsListener {
     const files = [cert, key, clientCa, crl].filter((file) => file !== null);
     this.#stamps = files.map((file) => new FileStamp(file, clock));
     for (const stamp of this.#stamps) stamp.changed();
-    const loaded = load(setting);
+    this.#clock = clock;
+    const loaded = load(setting, clock.now());
     this.#crl = loaded.crl;
     this.#server = createServer({
       ...loaded.options,
@@ -65,8 +71,7 @@ export class TlsListener {
 
   /** Has the authority taken this certificate back? Or can that not be known, because its list has ended? */
   isListed(serial: string, now: number): boolean {
-    const crl = this.#crl;
-    return crl !== null && crl.has(serial, now);
+    return this.#crl?.has(serial, now) === true;
   }
 
   /**
@@ -90,7 +95,7 @@ export class TlsListener {
     // All of them are asked: a stamp that is not looked at would tell of its change much later.
     const changed = this.#stamps.filter((stamp) => stamp.changed()).length > 0;
     if (!changed) return false;
-    const { options, crl } = load(this.#setting);
+    const { options, crl } = load(this.#setting, this.#clock.now());
     this.#server.setSecureContext(options);
     this.#crl = crl;
     return true;
@@ -101,7 +106,7 @@ function keyOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
-function load({ cert, key, clientCa, crl }: TlsSetting): Loaded {
+function load({ cert, key, clientCa, crl }: TlsSetting, now: number): Loaded {
   const options = {
     cert: read(cert),
     key: read(key),
@@ -115,14 +120,15 @@ function load({ cert, key, clientCa, crl }: TlsSetting): Loaded {
     throw new TlsFilesError(`${cert} and ${key} cannot be used together: ${problem}.`);
   }
   if (crl === null || options.ca === undefined) return { options, crl: null };
-  return { options, crl: loadList(crl, options.ca) };
+  return { options, crl: loadList(crl, options.ca, now) };
 }
 
-function loadList(path: string, authority: string): RevocationList {
+function loadList(path: string, authority: string, now: number): RevocationList {
   try {
-    return loadRevocationList(path, authority);
+    return loadRevocationList(path, authority, now);
   } catch (error) {
-    throw new TlsFilesError((error as Error).message);
+    if (error instanceof RevocationListError) throw new TlsFilesError(error.message);
+    throw error;
   }
 }
 

@@ -5,7 +5,17 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import tls from 'node:tls';
-import { TestAuthority } from '../support/certificates.ts';
+import {
+  altNames,
+  clientExtensions,
+  constraints,
+  pem,
+  usage,
+  zooCertificate,
+  zooKeys,
+  zooList,
+} from '../support/certificate-zoo.ts';
+import { nameOf, TestAuthority, time, truth } from '../support/certificates.ts';
 import { until } from '../support/deadline.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { type EgressPattern, waitForLine } from '../support/egress-lines.ts';
@@ -328,6 +338,103 @@ describe('a TLS listener', () => {
     await until(
       async () => (await fingerprint()) !== before_,
       () => proxy.stderr,
+    );
+  });
+});
+
+describe('a revocation list', () => {
+  const day = 86_400_000;
+  const now = Date.now();
+  const dates = { notBefore: time(now - day), notAfter: time(now + day) };
+  const zoo = { issuer: nameOf('Zoo'), subject: nameOf('Zoo') };
+  const key = zooKeys.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const client = (serial: number): tls.ConnectionOptions => {
+    const extensions = [...clientExtensions, altNames([0x86, spiffe])];
+    const cert = zooCertificate({ ...dates, serial: Buffer.of(serial), extensions });
+    return { cert: pem('CERTIFICATE', cert), key };
+  };
+  const list = (nextUpdate: number, ...serials: readonly number[]) =>
+    pem(
+      'X509 CRL',
+      zooList({
+        thisUpdate: now - day,
+        nextUpdate,
+        entries: serials.map((serial) => [Buffer.of(serial)]),
+      }),
+    );
+
+  let proxy: ProxyProcess;
+  before(async () => {
+    const extensions = [constraints(truth), usage(0x06)];
+    write('zoo.crt', pem('CERTIFICATE', zooCertificate({ ...zoo, ...dates, extensions })));
+    write('zoo.crl', list(now + day, 0x11));
+    const files = { 'client-ca': file('zoo.crt'), 'client-crl': file('zoo.crl') };
+    proxy = await start([{ address: '127.0.0.1:0', tls: { ...tlsFiles(), ...files } }]);
+  });
+  after(async () => await proxy[Symbol.asyncDispose]());
+
+  async function isServed(shown: tls.ConnectionOptions): Promise<boolean> {
+    const raw = net.connect({ host: '127.0.0.1', port: proxy.port });
+    const socket = tls.connect({
+      socket: raw,
+      ca: authority.cert,
+      servername: 'localhost',
+      ...shown,
+    });
+    const connection = new RawClient(socket);
+    connection.write(connectHead('tcp.test:22'));
+    await until(
+      () => connection.pending.length > 0 || connection.closed,
+      () => 'neither an answer nor an end',
+    );
+    const served = connection.pending.toString('latin1').startsWith('HTTP/1.1 200');
+    connection.close();
+    return served;
+  }
+
+  test('ends connections of what is on it, and no others', async () => {
+    assert.equal(await isServed(client(0x12)), true);
+    assert.equal(await isServed(client(0x11)), false);
+    await waitForLine(proxy.logFile, {
+      event: 'block',
+      reason: 'credential_revoked',
+      token: 'cert:11',
+    });
+  });
+
+  test('that changes cuts what is live', async () => {
+    const live = await secureClient(proxy.port, client(0x13));
+    const other = await secureClient(proxy.port, client(0x14));
+    assert.equal(await attempt(live), 200);
+    assert.equal(await attempt(other), 200);
+    write('zoo.crl', list(now + day, 0x11, 0x13));
+    await until(
+      () => live.closed || live.ended,
+      () => 'still open',
+    );
+    const cut = { event: 'close', token: 'cert:13', reason: 'credential_revoked' } as const;
+    await waitForLine(proxy.logFile, cut);
+    assert.equal(await isServed(client(0x13)), false);
+    other.write('more');
+    assert.equal((await other.readBytes(4)).toString(), 'more');
+    other.close();
+  });
+
+  test('that is broken leaves the one before in force', async () => {
+    write('zoo.crl', 'nothing');
+    await until(
+      () => proxy.stderr.includes('goes on with its old certificate files'),
+      () => proxy.stderr,
+    );
+    assert.equal(await isServed(client(0x11)), false);
+    assert.equal(await isServed(client(0x12)), true);
+  });
+
+  test('that has ended refuses all', async () => {
+    write('zoo.crl', list(now - 60_000));
+    await until(
+      async () => !(await isServed(client(0x12))),
+      () => 'still served',
     );
   });
 });
