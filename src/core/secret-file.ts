@@ -9,7 +9,6 @@ import {
   openSync,
   readFileSync,
   renameSync,
-  rmSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -80,9 +79,8 @@ export function replaceSecretFile(path: string, text: string, mode = 0o600): voi
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     writeWhole(temporary, text, mode);
-    renameSync(temporary, path);
+    renameOver(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
     const { code } = error as NodeJS.ErrnoException;
     throw new SecretFileError(`${path} cannot be made (${code}).`, { cause: error });
   }
@@ -99,6 +97,15 @@ function openSecretFile(path: string): number | null {
       throw new SecretFileError(`${path} is a symbolic link: put the file itself there.`);
     }
     throw new SecretFileError(`${path} cannot be read (${code}).`, { cause: error });
+  }
+}
+
+function renameOver(temporary: string, path: string): void {
+  try {
+    renameSync(temporary, path);
+  } catch (error) {
+    unlinkSync(temporary);
+    throw error;
   }
 }
 

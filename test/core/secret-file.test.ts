@@ -4,7 +4,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { createSecretFile, readSecretFile, SecretFileError } from '../../src/core/secret-file.ts';
+import {
+  createSecretFile,
+  readSecretFile,
+  replaceSecretFile,
+  SecretFileError,
+} from '../../src/core/secret-file.ts';
 
 let root: string;
 let file: string;
@@ -42,6 +47,38 @@ describe('createSecretFile', () => {
   test('says so where it cannot', () => {
     fs.writeFileSync(path.join(root, 'deep'), '');
     assert.throws(() => createSecretFile(file, 'x'), problem(/cannot be made \(ENOTDIR\)/u));
+  });
+});
+
+describe('replaceSecretFile', () => {
+  test('makes the file, and another one in its place', () => {
+    replaceSecretFile(file, 'first');
+    fs.chmodSync(file, 0o644);
+    const open = fs.openSync(file, 'r');
+    replaceSecretFile(file, 'second');
+    assert.equal(readSecretFile(file), 'second');
+    assert.equal(fs.readFileSync(open, 'utf8'), 'first', 'whoever reads the old one goes on');
+    fs.closeSync(open);
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), ['x.key']);
+  });
+
+  test('replaces a link, and not what it points to', () => {
+    const elsewhere = path.join(root, 'elsewhere');
+    fs.writeFileSync(elsewhere, 'kept');
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.symlinkSync(elsewhere, file);
+    replaceSecretFile(file, 'new');
+    assert.equal(readSecretFile(file), 'new');
+    assert.equal(fs.readFileSync(elsewhere, 'utf8'), 'kept');
+  });
+
+  test('says so where it cannot, and leaves nothing behind', () => {
+    fs.mkdirSync(file, { recursive: true });
+    fs.writeFileSync(path.join(file, 'x'), '');
+    assert.throws(() => replaceSecretFile(file, 'x'), problem(/cannot be made \(EISDIR\)/u));
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), ['x.key']);
+    const below = path.join(file, 'x', 'y.key');
+    assert.throws(() => replaceSecretFile(below, 'x'), problem(/cannot be made \(E(?:NOTDIR|EXIST)\)/u));
   });
 });
 
