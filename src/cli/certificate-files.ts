@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { replaceSecretFile, SecretFileError } from '../core/secret-file.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
@@ -112,9 +113,10 @@ export function asCommand<T>(work: () => T): T {
 export function certificateListener(
   settings: Settings,
 ): { readonly proxy: ProxyAddress; readonly certificate: string } | null {
-  for (const { host, port, tls } of settings.listen) {
-    if (tls?.clientCa === undefined || port === 0) continue;
-    return { proxy: { scheme: 'https', host: reachableHost(host), port }, certificate: tls.cert };
+  for (const { at, tls } of settings.listen) {
+    if (tls === null || tls.clientCa === null || isUnix(at) || at.port === 0) continue;
+    const proxy = { scheme: 'https', host: reachableHost(at.host), port: at.port } as const;
+    return { proxy, certificate: tls.cert };
   }
   return null;
 }

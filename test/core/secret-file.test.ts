@@ -78,7 +78,10 @@ describe('replaceSecretFile', () => {
     assert.throws(() => replaceSecretFile(file, 'x'), problem(/cannot be made \(EISDIR\)/u));
     assert.deepEqual(fs.readdirSync(path.dirname(file)), ['x.key']);
     const below = path.join(file, 'x', 'y.key');
-    assert.throws(() => replaceSecretFile(below, 'x'), problem(/cannot be made \(E(?:NOTDIR|EXIST)\)/u));
+    assert.throws(
+      () => replaceSecretFile(below, 'x'),
+      problem(/cannot be made \(E(?:NOTDIR|EXIST)\)/u),
+    );
   });
 });
 
