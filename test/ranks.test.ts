@@ -57,14 +57,19 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
     'src/cli/cert-show.ts': 'value',
     'src/cli/cert.ts': 'value',
     'src/cli/check.ts': 'value',
+    'src/cli/connections.ts': 'value',
     'src/cli/env.ts': 'value',
     'src/cli/explain.ts': 'value',
     'src/cli/options.ts': 'value',
     'src/cli/program.ts': 'value',
+    'src/cli/quarantine.ts': 'value',
+    'src/cli/revocation.ts': 'type',
+    'src/cli/revoke.ts': 'value',
     'src/cli/serve.ts': 'value',
     'src/cli/test.ts': 'value',
     'src/cli/token-attenuate.ts': 'value',
     'src/cli/token.ts': 'value',
+    'src/cli/unquarantine.ts': 'value',
   },
   'http-proxy-3': { 'src/proxy/upgrade.ts': 'value' },
   'lru-cache': {
@@ -105,8 +110,12 @@ const reachingModules: ReadonlySet<string> = new Set(
   ].map((name) => `node:${name}`),
 );
 
-/** All that is used of them at run time. Only `Socket` and `Resolver` reach out of the process. */
+/**
+ * All that is used of them at run time. Only `Socket` and `Resolver` reach out of the proxy; commands
+ * `request` its admin listener.
+ */
 const reaching: Readonly<Record<string, readonly string[]>> = {
+  'src/cli/admin-client.ts': ['node:http Agent', 'node:http request'],
   'src/proxy/upgrade.ts': ['node:http Agent'],
   'src/server/admin.ts': ['node:http createServer'],
   'src/server/entrance.ts': ['node:net createServer'],

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { type CompileResult, compileDirectory } from '../config/compile.ts';
 import { systemFiles } from '../config/file-reader.ts';
-import type { Problem } from '../config/problem.ts';
+import { hasErrors, type Problem, sortProblems } from '../config/problem.ts';
+import { checkAgents, readRevocationFile } from '../config/revocation-file.ts';
 import { guardOf } from './evaluate.ts';
 import { CommandError, type Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
@@ -35,18 +36,38 @@ export function createCommand(io: Io): Command {
       systemFiles,
       (ip, port) => guard.isOwnListener(ip, port),
     );
-    if (result.policy === null) io.exitStatus = 1;
-    if (options.json)
-      writeJson(io.stdout, { ok: result.policy !== null, problems: result.problems });
-    else printResult(io, result);
+    const more = await revocationProblems(io, directory ?? settings.allowlists, result);
+    const problems = sortProblems([...result.problems, ...more]);
+    const ok = !hasErrors(problems);
+    if (!ok) io.exitStatus = 1;
+    if (options.json) writeJson(io.stdout, { ok, problems });
+    else printResult(io, result, problems);
   });
 }
 
-function printResult(io: Io, { problems, counts, policy, digest }: CompileResult): void {
+/** What is wrong with the revocations; agents are looked for only in allowlists that compile. */
+async function revocationProblems(
+  io: Io,
+  directory: string,
+  { policy }: CompileResult,
+): Promise<readonly Problem[]> {
+  const { entries, problems } = await readRevocationFile(directory, io.clock.now());
+  const unknown = entries === null || policy === null ? [] : checkAgents(entries, policy.agents);
+  // A directory that cannot be read has been reported.
+  return policy === null
+    ? problems.filter(({ code }) => code !== 'file-unreadable')
+    : [...problems, ...unknown];
+}
+
+function printResult(
+  io: Io,
+  { counts, policy, digest }: CompileResult,
+  problems: readonly Problem[],
+): void {
   const style = styles(io.stdout, io.env);
   writeProblems(io, problems);
   if (problems.length > 0) io.stdout.write('\n');
-  const verdict = policy === null ? style.red('not usable') : style.green('ok');
+  const verdict = hasErrors(problems) ? style.red('not usable') : style.green('ok');
   const size = [
     plural(counts.files, 'file'),
     plural(counts.agents, 'agent'),

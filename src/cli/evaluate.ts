@@ -2,6 +2,7 @@ import { isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseIp } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
+import type { RevocationEntry } from '../identity/revocations.ts';
 import { AddressGuard } from '../policy/address-guard.ts';
 import { type Decision, type DecisionRequest, decide } from '../policy/decide.ts';
 import { type Near, nearest } from '../policy/nearest.ts';
@@ -17,6 +18,8 @@ export interface Question {
   /** Ms since the epoch. */
   readonly at: number;
   readonly guard: AddressGuard;
+  /** What is revoked and quarantined; undefined: not asked about. */
+  readonly revocations?: readonly RevocationEntry[];
 }
 
 /** What the proxy would do, as far as it can be told without DNS or a connection. */
@@ -31,10 +34,18 @@ export interface Outcome {
   /** Null if it does not parse. */
   readonly written: WrittenTarget | null;
   readonly decision: Decision | null;
+  /** The quarantine of the agent, if the reason is `agent_quarantined`. */
+  readonly quarantine: RevocationEntry | null;
   readonly near: readonly Near[];
 }
 
-const unanswered = { problem: null, written: null, decision: null, near: [] } as const;
+const unanswered = {
+  problem: null,
+  written: null,
+  decision: null,
+  quarantine: null,
+  near: [],
+} as const;
 
 /** The guard of a proxy with these settings: it refuses connections to its own listeners. */
 export function guardOf({ listen, admin }: Settings): AddressGuard {
@@ -56,6 +67,13 @@ export function evaluate(question: Question): Outcome {
   }
   if (agent === undefined) {
     return { ...unanswered, verdict: 'block', reason: 'bad_credentials', agent, written };
+  }
+  const quarantine = question.revocations?.find(
+    ({ kind, id }) => kind === 'quarantine' && id === agent.id,
+  );
+  if (quarantine !== undefined) {
+    const reason = 'agent_quarantined';
+    return { ...unanswered, verdict: 'block', reason, agent, written, quarantine };
   }
   return decideFor(question, agent, written);
 }

@@ -81,6 +81,8 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
       return `The target is malformed: ${outcome.problem ?? 'it cannot be read'}.`;
     case 'bad_credentials':
       return `There is no agent ${agent}: no credential can name it, and nothing is let through.`;
+    case 'agent_quarantined':
+      return `Agent ${agent} is quarantined${quarantineOf(outcome)}: everything is blocked, whatever it shows.`;
     case 'host_not_allowed':
       return `${host} is not on the allowlist of agent ${agent}.`;
     case 'port_not_allowed':
@@ -103,6 +105,18 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
     default:
       return `${reason.replaceAll('_', ' ')}.`;
   }
+}
+
+/** Where that stands, and who did it, when and why as far as it says so. */
+function quarantineOf({ quarantine }: Outcome): string {
+  if (quarantine === null) return '';
+  const { at, by, why, place } = quarantine;
+  const parts = [
+    at === undefined ? '' : ` since ${new Date(at).toISOString()}`,
+    by === undefined ? '' : ` by ${by}`,
+    why === undefined ? '' : ` (${why})`,
+  ];
+  return `${parts.join('')}, at ${place}`;
 }
 
 function endOf(entry: Entry | null): string {
@@ -163,6 +177,8 @@ function adviceBlock(outcome: Outcome, style: Styles): string[] {
       return [
         `To allow it, narrow or delete the deny entry at ${decision?.entry?.at ?? agent.at}.`,
       ];
+    case 'agent_quarantined':
+      return [`To let it go on: ${style.cyan(`sallyport unquarantine ${agent.id}`)}`];
     case 'method_not_allowed':
     case 'path_not_allowed':
       return [conditionAdvice(decision?.entry ?? null, agent)];

@@ -1,7 +1,10 @@
 import { Command } from 'commander';
 import { type CompileResult, compileDirectory } from '../config/compile.ts';
+import { formatProblem } from '../config/problem.ts';
+import { readRevocationFile } from '../config/revocation-file.ts';
 import { didYouMean } from '../config/spelling.ts';
 import { parseTime } from '../config/units.ts';
+import type { RevocationEntry } from '../identity/revocations.ts';
 import { evaluate, guardOf, type Outcome, schemeOf } from './evaluate.ts';
 import { renderOutcome } from './explain-text.ts';
 import { CommandError, type Io } from './io.ts';
@@ -52,7 +55,9 @@ export function createCommand(io: Io): Command {
       return;
     }
     const guard = guardOf(settings);
-    const outcome = evaluate({ policy, agent: options.agent, target, method, at, guard });
+    const revocations = await revocationsFor(io, settings.allowlists);
+    const { agent } = options;
+    const outcome = evaluate({ policy, agent, target, method, at, guard, revocations });
     if (outcome.verdict === 'block') io.exitStatus = 1;
     if (options.json) writeJson(io.stdout, jsonOf(outcome, options.agent, policy.digest));
     else {
@@ -68,6 +73,15 @@ export function createCommand(io: Io): Command {
   });
 }
 
+/** Those of a broken file are not known here; the running proxy keeps what it had. */
+async function revocationsFor(io: Io, directory: string): Promise<readonly RevocationEntry[]> {
+  const { entries, problems } = await readRevocationFile(directory, io.clock.now());
+  if (entries !== null) return entries;
+  for (const problem of problems) io.stderr.write(`${formatProblem(problem)}\n`);
+  io.stderr.write('sallyport: what is revoked or quarantined could not be read and is left out.\n');
+  return [];
+}
+
 /** Broken allowlists decide nothing. Errors only: warnings are `sallyport check`'s. */
 export function refuseBroken(io: Io, { problems }: CompileResult): void {
   io.exitStatus = 1;
@@ -78,8 +92,9 @@ export function refuseBroken(io: Io, { problems }: CompileResult): void {
 
 /** The object of `--json` (contract §2). */
 function jsonOf(outcome: Outcome, agent: string, policy: string): Record<string, unknown> {
-  const { verdict, reason, written, decision, near } = outcome;
+  const { verdict, reason, written, decision, quarantine, near } = outcome;
   const entry = decision?.entry ?? null;
+  const at = quarantine?.place ?? entry?.at;
   return {
     verdict,
     reason,
@@ -87,7 +102,7 @@ function jsonOf(outcome: Outcome, agent: string, policy: string): Record<string,
     scheme: schemeOf(outcome),
     host: written?.target.host ?? null,
     port: written?.target.port ?? null,
-    ...(entry === null ? {} : { entry: entry.at }),
+    ...(at === undefined ? {} : { entry: at }),
     group: entry?.group ?? null,
     policy,
     inspect: decision?.inspect ?? false,

@@ -36,6 +36,26 @@ export const commands: readonly CommandRow[] = [
     load: async () => import('./token.ts'),
   },
   {
+    name: 'revoke',
+    summary: 'end credentials now, before their time',
+    load: async () => import('./revoke.ts'),
+  },
+  {
+    name: 'quarantine',
+    summary: 'stop an agent now, whatever it shows',
+    load: async () => import('./quarantine.ts'),
+  },
+  {
+    name: 'unquarantine',
+    summary: 'let a quarantined agent go on',
+    load: async () => import('./unquarantine.ts'),
+  },
+  {
+    name: 'connections',
+    summary: 'what the running proxy has open, and ending it',
+    load: async () => import('./connections.ts'),
+  },
+  {
     name: 'env',
     summary: 'shell exports that send a sandbox through the proxy',
     load: async () => import('./env.ts'),

@@ -1,8 +1,9 @@
 import process from 'node:process';
 import { Command } from 'commander';
-import { type CompileResult, compileDirectory } from '../config/compile.ts';
+import { compileDirectory } from '../config/compile.ts';
 import { formatListener } from '../config/listen-address.ts';
-import { formatProblem } from '../config/problem.ts';
+import { formatProblem, hasErrors, type Problem } from '../config/problem.ts';
+import { readRevocationFile } from '../config/revocation-file.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import { createOperationsLog } from '../observe/operations-log.ts';
 import type { RunningProxy } from '../server/proxy.ts';
@@ -25,15 +26,19 @@ export function createCommand(io: Io): Command {
     const settings = settingsFor(io, command.opts());
     const compiled = await compileDirectory(settings.allowlists, io.clock.now());
     const { policy } = compiled;
-    if (policy === null) throw brokenAllowlists(io, compiled);
+    const revocations = await readRevocationFile(settings.allowlists, io.clock.now());
+    if (policy === null || revocations.entries === null) {
+      throw broken(io, [...compiled.problems, ...revocations.problems]);
+    }
     const operations = createOperationsLog();
     try {
-      const proxy = await startProxy(settings, compiled, policy, operations);
+      const proxy = await startProxy(settings, compiled, policy, revocations.entries, operations);
       operations.info('listening', {
         listen: proxy.listeners.map(({ at }) => formatListener(at)),
         admin: formatListener(proxy.admin),
         policy: policy.digest,
         agents: policy.agents.size,
+        revocations: revocations.entries.length || undefined,
         workers: settings.workers,
         log: settings.log,
       });
@@ -54,8 +59,8 @@ export function createCommand(io: Io): Command {
   });
 }
 
-function brokenAllowlists(io: Io, compiled: CompileResult): CommandError {
-  const errors = compiled.problems.filter((problem) => problem.severity === 'error');
+function broken(io: Io, problems: readonly Problem[]): CommandError {
+  const errors = problems.filter((problem) => hasErrors([problem]));
   for (const problem of errors) io.stderr.write(`${formatProblem(problem)}\n`);
   return new CommandError(
     `not started: ${errors.length === 1 ? 'one error' : `${errors.length} errors`} in the allowlists.`,

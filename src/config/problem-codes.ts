@@ -103,6 +103,11 @@ export const problemCodes = {
   'fork-claim': unlessNoted('claims that tokens of pull requests fit'),
   'inject-in-clear': unlessNoted('a secret sent over plain HTTP'),
   'inject-wildcard': unlessNoted('a secret given to every name of a wildcard'),
+  // What is revoked
+  'bad-revocation': error('an id that names no credential or certificate'),
+  'duplicate-revocation': warning('the same revocation or quarantine twice'),
+  'future-revocation': warning('a revocation of what is yet to be issued'),
+  'unknown-agent': warning('a revocation or quarantine of an agent that is nowhere'),
   // Settings and test files
   'bad-setting': error('a setting that cannot be used'),
   'bad-expectation': error('an expectation that cannot be run'),

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFileError, type FileReader, type FileStat, isMissing } from './file-reader.ts';
 import { compareText, type Problem, problemAt } from './problem.ts';
 import type { ProblemCode } from './problem-codes.ts';
+import { revocationFileName } from './revocation-file.ts';
 import { MAX_YAML_BYTES } from './yaml-text.ts';
 
 /** The files of one directory as they stood at one moment. */
@@ -21,8 +22,9 @@ const PAUSE = 20;
 
 /**
  * Reads every `*.yaml` and `*.yml` below a directory, names that begin with a dot left out, links
- * followed (a Kubernetes config map is links into `..data`). What is read belongs together: if
- * anything changed meanwhile, it is read again. Never rejects.
+ * followed (a Kubernetes config map is links into `..data`), without the revocations, which neither
+ * hold up an allowlist nor wait for one. What is read belongs together: if anything changed
+ * meanwhile, it is read again. Never rejects.
  */
 export async function readSnapshot(directory: string, reader: FileReader): Promise<Snapshot> {
   for (let attempt = 1; ; attempt++) {
@@ -146,7 +148,16 @@ async function enter(
 }
 
 function takeFile(path: string, found: FileStat, result: Walk): void {
-  if (!/\.ya?ml$/iu.test(path)) return;
+  if (!/\.ya?ml$/iu.test(path) || path === revocationFileName) return;
+  if (/^revocations\.ya?ml$/iu.test(path)) {
+    result.refuse(
+      path,
+      'file-type',
+      'what is revoked stands in a file of another name, so that this one would revoke nothing',
+      `Rename it to ${revocationFileName}.`,
+    );
+    return;
+  }
   if (!/\.ya?ml$/u.test(path)) {
     result.refuse(
       path,

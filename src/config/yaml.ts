@@ -4,9 +4,11 @@ import {
   isAlias,
   isMap,
   isScalar,
+  isSeq,
   LineCounter,
   type ParsedNode,
   Parser,
+  parseDocument,
   type YAMLError,
   type YAMLMap,
   type YAMLSeq,
@@ -129,6 +131,32 @@ const coreTags: ReadonlySet<string> = new Set(
 
 /** What the package objects to and the tree still shows. */
 const laterCodes: ReadonlySet<string> = new Set(['BAD_ALIAS', 'TAG_RESOLVE_FAILED']);
+
+/** A change of one list at the top level of a document. */
+export interface ListEdit {
+  readonly key: string;
+  /** Appended, each a map of texts; keys without a value are left out. */
+  readonly add: readonly Readonly<Record<string, string | undefined>>[];
+  /** Numbers of the items to take away, from 0. */
+  readonly remove: readonly number[];
+}
+
+/**
+ * The text with its list changed; comments and order stay, the layout may be tidied. The text
+ * must be one that `readYaml` takes, with a map, or nothing, at its top, and a list, if anything, at
+ * the key.
+ */
+export function editList(text: string, { key, add, remove }: ListEdit): string {
+  const document = parseDocument(text, { stringKeys: true, resolveKnownTags: false });
+  const found: unknown = document.get(key);
+  const list = isSeq(found) ? found : document.createNode([]);
+  if (list !== found) document.set(key, list);
+  for (const index of remove.toSorted((a, b) => b - a)) list.delete(index);
+  for (const item of add) list.add(document.createNode(item));
+  // `[]` would put a new item on its own line.
+  list.flow = list.items.length === 0;
+  return document.toString({ lineWidth: 0 });
+}
 
 /** The core schema knows nothing else; what a package might add becomes text. */
 function plainValue(value: unknown): YamlScalar['value'] {

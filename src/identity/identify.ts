@@ -19,6 +19,7 @@ import type {
 import { isFailure } from './identity.ts';
 import { issuedPrefix, type ReadCredential, verifyCredential } from './issued-credential.ts';
 import { type PresentedCredential, parseProxyAuthorization } from './proxy-authorization.ts';
+import { nothingRevoked, type Revocations } from './revocations.ts';
 import { looksSigned } from './signed-token.ts';
 import { agentBySource, sourceAllowed } from './source-address.ts';
 import type { WorkloadKeys } from './workload-keys.ts';
@@ -52,7 +53,8 @@ const dummyDigest = '0'.repeat(64);
  *
  * Credentials that were verified are remembered by the SHA-256 of the whole header, so that neither
  * a secret nor anything that could be replayed stays in memory. Only successes are remembered, only
- * under the policy that they were verified with; expiry and source address count on every hit.
+ * under the policy that they were verified with; expiry, source address and revocations count on
+ * every hit.
  */
 export class AgentIdentifier implements Identifier {
   #keys: CredentialKeys | null;
@@ -62,6 +64,7 @@ export class AgentIdentifier implements Identifier {
   readonly #verified: LRUCache<string, Identity>;
   /** The policy to which `#verified` belongs. */
   #policy: Policy | null = null;
+  #revocations: Revocations = nothingRevoked;
 
   constructor(options: AgentIdentifierOptions) {
     this.#keys = options.keys;
@@ -81,6 +84,11 @@ export class AgentIdentifier implements Identifier {
     this.#verified.clear();
   }
 
+  /** Puts these revocations in force, for what comes and for every `recheck`. */
+  revoke(revocations: Revocations): void {
+    this.#revocations = revocations;
+  }
+
   identify(
     policy: Policy,
     header: string | undefined,
@@ -90,9 +98,11 @@ export class AgentIdentifier implements Identifier {
     if (presented !== null && isFailure(presented)) return presented;
     const identity = this.#withConnection(policy, presented, evidence);
     if (isFailure(identity)) return identity;
-    return sourceAllowed(identity.agent, evidence.source)
-      ? identity
-      : failure('source_not_allowed', identity.agent, identity.token);
+    if (!sourceAllowed(identity.agent, evidence.source)) {
+      return failure('source_not_allowed', identity.agent, identity.token);
+    }
+    const ended = this.#revocations.find(identity, evidence);
+    return ended === null ? identity : failure(ended, identity.agent, identity.token);
   }
 
   recheck(
@@ -102,6 +112,8 @@ export class AgentIdentifier implements Identifier {
   ): IdentityFailureReason | 'policy_changed' | null {
     const agent = policy.agents.get(identity.agent.id);
     if (agent === undefined) return 'policy_changed';
+    const ended = this.#revocations.find(identity, evidence);
+    if (ended !== null) return ended;
     if (this.#clock.now() >= identity.expiresAt) return 'credential_expired';
     if (!stillAccepted(policy, agent, identity, evidence)) return 'policy_changed';
     const { workload } = identity;

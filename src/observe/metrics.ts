@@ -45,6 +45,7 @@ export class Metrics {
   #bytesDown = 0;
   #digest = '';
   #issuers: () => readonly IssuerKeyCounts[] = () => [];
+  #revocations: Readonly<Record<string, number>> = {};
   #utilization = performance.eventLoopUtilization();
 
   constructor(log: LogState) {
@@ -126,6 +127,11 @@ export class Metrics {
     this.#issuers = counts;
   }
 
+  /** What is revoked and quarantined now, by kind. */
+  revocations(counts: Readonly<Record<string, number>>): void {
+    this.#revocations = counts;
+  }
+
   /** Everything counted so far, for `renderMetrics`. Event loop use is that since the last snapshot. */
   snapshot(): MetricsSnapshot {
     return [
@@ -176,6 +182,11 @@ export class Metrics {
         ...gauge('policy_info', 'Always 1; the label names the policy in force.', 1),
         aggregator: 'max',
         values: [{ labels: { digest: this.#digest }, value: 1 }],
+      },
+      {
+        ...gauge('revocations', 'Revocations and quarantines in force.', 0),
+        aggregator: 'max',
+        values: labelled('kind', this.#revocations),
       },
       {
         ...gauge(

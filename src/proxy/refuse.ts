@@ -56,7 +56,8 @@ export function refusal(exchange: Exchange, reason: Reason, detail: RefusalDetai
   const info = reasons[reason];
   const status = detail.status ?? unanswered[reason] ?? info.status;
   const message = detail.message ?? sentence(reason, exchange);
-  const identified = exchange.identity !== null;
+  // Who is quarantined has proven who it is, so that its owner may be named.
+  const identified = exchange.identity !== null || reason === 'agent_quarantined';
   const body = JSON.stringify({
     error: {
       reason,
@@ -227,6 +228,9 @@ function hint(reason: Reason, exchange: Exchange): string {
     case 'policy':
       if (reasons[reason].status === 429) return 'Wait a second and try again, with fewer at once.';
       if (agent === undefined) return 'Ask the owner of this agent.';
+      if (reason === 'agent_quarantined') {
+        return `Everything that agent ${agent.id} asks for is blocked until the quarantine is lifted; trying again will not help. Stop, and ask ${agent.owner}.`;
+      }
       return `Trying again will not help. ${mayReach(exchange)}GET ${policyUrl} through this proxy lists all of it.${ask}`;
     case 'destination':
       return 'The policy allows this; the destination is at fault. Try again later.';

@@ -1,20 +1,26 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { RevocationEntry } from '../identity/revocations.ts';
 import { renderMetrics } from '../observe/render-metrics.ts';
+import { readCutOrder } from './admin-body.ts';
 import type { ControlPlane } from './control-plane.ts';
+import type { RevocationPlane } from './revocation-plane.ts';
 
 /**
- * The admin listener (contract §6): health, readiness, metrics, live connections, reload. It has no
+ * The admin listener (contract §6): health, readiness, metrics, live connections, reload, and what the
+ * commands `revoke`, `quarantine` and `connections` ask for. It has no
  * passwords, so it belongs on loopback; the guard keeps the proxy itself from dialling it, and
  * browsers are kept out because a web page must not be able to reach it.
  */
 export class Admin {
   readonly #control: ControlPlane;
+  readonly #revocations: RevocationPlane;
   readonly #server: Server;
 
-  constructor(control: ControlPlane) {
+  constructor(control: ControlPlane, revocations: RevocationPlane) {
     this.#control = control;
+    this.#revocations = revocations;
     this.#server = createServer(
       { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 5_000 },
       (request, response) => {
@@ -61,12 +67,20 @@ export class Admin {
         return send(response, 200, { connections: await this.#control.connections() });
       case 'POST /reload':
         request.resume();
-        await this.#control.reload('always');
+        await Promise.all([this.#revocations.reload(), this.#control.reload('always')]);
         return this.#ready(response, 422);
+      case 'GET /revocations':
+        return this.#revoked(response, undefined);
+      case 'POST /revocations':
+        request.resume();
+        return this.#revoked(response, await this.#revocations.reload());
+      case 'POST /connections/cut':
+        return this.#cut(request, response);
       default:
-        if (paths.has(path)) return notAllowed(response, path);
+        if (methods.has(path)) return notAllowed(response, path);
         return send(response, 404, {
-          error: 'there are /health, /ready, /metrics, /connections and POST /reload',
+          error:
+            'there are /health, /ready, /metrics, /connections, /revocations, POST /reload and POST /connections/cut',
         });
     }
   }
@@ -77,7 +91,8 @@ export class Admin {
    * @param refused the status if the last reload was refused.
    */
   async #ready(response: ServerResponse, refused: 200 | 422): Promise<void> {
-    const { digest, since, errors } = this.#control.state;
+    const { digest, since } = this.#control.state;
+    const errors = [...this.#control.state.errors, ...this.#revocations.errors];
     const snapshots = await this.#control.snapshots();
     const writable = snapshots.every((families) =>
       families.some(
@@ -97,6 +112,26 @@ export class Admin {
     });
   }
 
+  /**
+   * What is revoked and quarantined now.
+   * @param cut how many live connections ended with it; undefined if the file was not read for this.
+   */
+  #revoked(response: ServerResponse, cut: number | undefined): void {
+    const { entries, errors } = this.#revocations;
+    send(response, cut !== undefined && errors.length > 0 ? 422 : 200, {
+      cut,
+      problems: errors,
+      entries: entries.map(described),
+    });
+  }
+
+  async #cut(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const order = await readCutOrder(request);
+    if (typeof order === 'string') return send(response, 400, { error: order });
+    const cut = await this.#control.cut(order);
+    send(response, 200, { cut, unknown: order.ids.filter((id) => !cut.includes(id)) });
+  }
+
   async #metrics(response: ServerResponse): Promise<void> {
     const text = await renderMetrics(await this.#control.snapshots());
     response.writeHead(200, { 'Content-Type': 'text/plain; version=0.0.4; charset=utf-8' });
@@ -110,18 +145,32 @@ function isFromBrowser(request: IncomingMessage): boolean {
   return request.headers.origin !== undefined || site !== 'none';
 }
 
-const paths: ReadonlySet<string> = new Set([
-  '/health',
-  '/ready',
-  '/metrics',
-  '/connections',
-  '/reload',
+/** The methods of every path. */
+const methods: ReadonlyMap<string, string> = new Map([
+  ['/health', 'GET, HEAD'],
+  ['/ready', 'GET, HEAD'],
+  ['/metrics', 'GET, HEAD'],
+  ['/connections', 'GET, HEAD'],
+  ['/connections/cut', 'POST'],
+  ['/revocations', 'GET, HEAD, POST'],
+  ['/reload', 'POST'],
 ]);
 
 function notAllowed(response: ServerResponse, path: string): void {
-  const allow = path === '/reload' ? 'POST' : 'GET, HEAD';
+  const allow = methods.get(path) ?? '';
   response.setHeader('Allow', allow);
   send(response, 405, { error: `${path} takes ${allow}` });
+}
+
+function described({ kind, id, at, by, why, place }: RevocationEntry): object {
+  return {
+    kind,
+    id,
+    at: at === undefined ? undefined : new Date(at).toISOString(),
+    by,
+    why,
+    place,
+  };
 }
 
 /** An address, or localhost: a name from DNS could be anybody's page rebound to us. */

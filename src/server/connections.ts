@@ -2,6 +2,13 @@ import type { Clock } from '../core/clock.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { CutReason, Live, LiveDescription, LiveRegistry } from '../proxy/services.ts';
 
+/** Live connections that somebody wants ended. */
+export interface CutOrder {
+  readonly ids: readonly string[];
+  readonly by: string | undefined;
+  readonly why: string | undefined;
+}
+
 /** Milliseconds between two sweeps: the precision of every deadline that is not a timer's own. */
 const sweepEvery = 200;
 
@@ -43,6 +50,15 @@ export class Connections implements LiveRegistry {
     const mono = this.#clock.monotonic();
     for (const live of [...this.#live]) {
       if (live.describe(mono) === null) live.cut('draining');
+    }
+  }
+
+  /** Ends those that `chosen` picks, after it has seen what each one is. */
+  cutWhere(chosen: (live: LiveDescription) => boolean, reason: CutReason): void {
+    const mono = this.#clock.monotonic();
+    for (const live of [...this.#live]) {
+      const row = live.describe(mono);
+      if (row !== null && chosen(row)) live.cut(reason);
     }
   }
 

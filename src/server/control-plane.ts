@@ -5,14 +5,17 @@ import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { LiveDescription } from '../proxy/services.ts';
+import type { CutOrder } from './connections.ts';
+import type { RevokingWorker } from './revocation-plane.ts';
 
 /** A worker as the control plane sees it: in this thread or in another one. */
-export interface Worker {
+export interface Worker extends RevokingWorker {
   apply(compiled: CompileResult, policy: Policy): void;
-  refuseReload(entry: string | undefined): void;
   reopenLog(): void;
   snapshot(): Promise<MetricsSnapshot>;
   connections(): Promise<LiveDescription[]>;
+  /** Ends live connections; gives the ids of those that it had. */
+  cut(order: CutOrder): Promise<readonly string[]>;
   drain(): void;
   /** Client connections still open. */
   open(): Promise<number>;
@@ -41,7 +44,7 @@ export interface ReloadState {
  */
 export class ControlPlane {
   readonly #options: ControlPlaneOptions;
-  #digest: string;
+  #policy: Policy;
   #since: number;
   #errors: readonly Problem[] = [];
   #running: Promise<void> | null = null;
@@ -50,12 +53,17 @@ export class ControlPlane {
 
   constructor(options: ControlPlaneOptions, initial: Policy) {
     this.#options = options;
-    this.#digest = initial.digest;
+    this.#policy = initial;
     this.#since = options.clock.now();
   }
 
   get state(): ReloadState {
-    return { digest: this.#digest, since: this.#since, errors: this.#errors };
+    return { digest: this.#policy.digest, since: this.#since, errors: this.#errors };
+  }
+
+  /** In force now. */
+  get policy(): Policy {
+    return this.#policy;
   }
 
   get draining(): boolean {
@@ -90,19 +98,19 @@ export class ControlPlane {
     const compiled = await this.#options.compile();
     if (this.#draining) return;
     if (compiled.policy === null) this.#refuse(compiled, how);
-    else if (how === 'always' || compiled.policy.digest !== this.#digest) {
+    else if (how === 'always' || compiled.policy.digest !== this.#policy.digest) {
       this.#accept(compiled, compiled.policy);
     } else if (this.#errors.length > 0) {
       this.#errors = [];
       this.#options.operations.info('the allowlists are what is in force again', {
-        policy: this.#digest,
+        policy: this.#policy.digest,
       });
     }
   }
 
   #accept(compiled: CompileResult, policy: Policy): void {
-    const before = this.#digest;
-    this.#digest = policy.digest;
+    const before = this.#policy.digest;
+    this.#policy = policy;
     this.#since = this.#options.clock.now();
     this.#errors = [];
     for (const worker of this.#options.workers) worker.apply(compiled, policy);
@@ -125,7 +133,7 @@ export class ControlPlane {
       worker.refuseReload(first === undefined ? undefined : `${first.file}:${first.line}`);
     }
     this.#options.operations.error('allowlists not reloaded: the old policy stays in force', {
-      policy: this.#digest,
+      policy: this.#policy.digest,
       errors: errors.length,
       first:
         first === undefined
@@ -140,6 +148,11 @@ export class ControlPlane {
 
   async connections(): Promise<LiveDescription[]> {
     return (await Promise.all(this.#options.workers.map((worker) => worker.connections()))).flat();
+  }
+
+  /** Ends live connections by their ids; gives those that there were. */
+  async cut(order: CutOrder): Promise<string[]> {
+    return (await Promise.all(this.#options.workers.map((worker) => worker.cut(order)))).flat();
   }
 
   reopenLogs(): void {

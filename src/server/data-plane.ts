@@ -4,6 +4,7 @@ import { systemClock } from '../core/clock.ts';
 import { parseIp } from '../core/ip.ts';
 import { openCredentialKeys } from '../identity/credential-keys.ts';
 import { AgentIdentifier } from '../identity/identify.ts';
+import { type RevocationEntry, Revocations } from '../identity/revocations.ts';
 import { FileEgressLog } from '../observe/file-egress-log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
@@ -20,10 +21,12 @@ import { HttpsKeyFetcher } from '../upstream/key-fetcher.ts';
 import { SystemResolver } from '../upstream/system-resolver.ts';
 import { TcpDialer } from '../upstream/tcp-dialer.ts';
 import { trustedRoots } from '../upstream/trusted-roots.ts';
-import { Connections } from './connections.ts';
+import { Connections, type CutOrder } from './connections.ts';
 import { Front } from './front.ts';
 import { HttpListener } from './listener.ts';
 import { observeIssuers } from './observe-issuers.ts';
+import type { RevocationChange } from './revocation-plane.ts';
+import { cutRecord, revocationRecord } from './revocation-records.ts';
 
 /** What one worker needs to know: plain data, so that it can be posted to a thread. */
 export interface DataPlaneOptions {
@@ -73,6 +76,7 @@ export class DataPlane {
   readonly #front: Front;
   readonly #resolver: CachedResolver;
   readonly #issuerKeys: IssuerKeyStore;
+  readonly #identifier: AgentIdentifier;
   /** Looks at the files of TLS listeners. */
   readonly #files: NodeJS.Timeout;
   readonly #workers: number;
@@ -128,16 +132,17 @@ export class DataPlane {
       observer: { ...issuers, removed: () => this.#connections.rejudge(this.#policy) },
     });
     this.metrics.observeIssuers(() => this.#issuerKeys.counts());
+    this.#identifier = new AgentIdentifier({
+      keys: openCredentialKeys(options.keys),
+      clock,
+      workloadKeys: this.#issuerKeys,
+      workloadRefused: issuers.refused,
+      patternOf: hostPattern,
+    });
     const services: Services = {
       clock,
       policy: () => this.#policy,
-      identifier: new AgentIdentifier({
-        keys: openCredentialKeys(options.keys),
-        clock,
-        workloadKeys: this.#issuerKeys,
-        workloadRefused: issuers.refused,
-        patternOf: hostPattern,
-      }),
+      identifier: this.#identifier,
       guard,
       resolver: this.#resolver,
       dialer,
@@ -188,6 +193,35 @@ export class DataPlane {
     this.#resolver.clear();
     this.#issuerKeys.apply(policy.issuers);
     this.#connections.rejudge(policy);
+  }
+
+  /**
+   * Puts revocations in force and judges everything live by them, at once.
+   * @param changes what is told in the egress log.
+   * @returns how many live connections and requests ended.
+   */
+  revoke(entries: readonly RevocationEntry[], changes: readonly RevocationChange[]): number {
+    for (const change of changes) this.log.writeLater(revocationRecord(change, this.#policy));
+    const revocations = new Revocations(entries);
+    this.#identifier.revoke(revocations);
+    this.metrics.revocations(revocations.counts);
+    const before = this.describe().length;
+    this.#connections.rejudge(this.#policy);
+    return before - this.describe().length;
+  }
+
+  /** Ends these live connections; gives the ids of those that there were. */
+  cut(order: CutOrder): string[] {
+    const wanted = new Set(order.ids);
+    const found: string[] = [];
+    const chosen = (live: LiveDescription): boolean => {
+      if (!wanted.has(live.id)) return false;
+      found.push(live.id);
+      this.log.writeLater(cutRecord(live, order, this.#policy));
+      return true;
+    };
+    this.#connections.cutWhere(chosen, 'policy_changed');
+    return found;
   }
 
   /** A reload was refused: the policy in force stays, and the log says so. */

@@ -9,10 +9,12 @@ import {
   type ListenSetting,
   type UnixPath,
 } from '../config/listen-address.ts';
+import { readRevocationFile } from '../config/revocation-file.ts';
 import type { Settings } from '../config/settings.ts';
 import { didYouMean } from '../config/spelling.ts';
 import { systemClock } from '../core/clock.ts';
 import { openCredentialKeys } from '../identity/credential-keys.ts';
+import type { RevocationEntry } from '../identity/revocations.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import type { Policy } from '../policy/policy.ts';
 import { TrustError, trustedRoots } from '../upstream/trusted-roots.ts';
@@ -21,6 +23,7 @@ import { ControlPlane, type Worker } from './control-plane.ts';
 import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
 import { LocalWorker } from './local-worker.ts';
+import { RevocationPlane } from './revocation-plane.ts';
 import { ThreadWorker } from './thread-worker.ts';
 import { TlsFilesError } from './tls-listener.ts';
 import { Watcher } from './watcher.ts';
@@ -53,6 +56,7 @@ export async function startProxy(
   settings: Settings,
   initial: CompileResult,
   policy: Policy,
+  revoked: readonly RevocationEntry[],
   operations: OperationsLog,
 ): Promise<RunningProxy> {
   checkAgents(settings.listen, policy);
@@ -61,8 +65,8 @@ export async function startProxy(
   checkTrust(options.trust);
   const { workers, listeners, own } =
     options.workers === 1
-      ? await startLocal(options, settings.listen, policy, operations)
-      : await startThreads(options, settings.listen, initial, operations);
+      ? await startLocal(options, settings.listen, policy, revoked, operations)
+      : await startThreads(options, settings.listen, initial, revoked, operations);
   const control = new ControlPlane(
     {
       compile: () => compileDirectory(settings.allowlists, systemClock.now()),
@@ -72,7 +76,16 @@ export async function startProxy(
     },
     policy,
   );
-  const admin = new Admin(control);
+  const revocations = new RevocationPlane(
+    {
+      read: () => readRevocationFile(settings.allowlists, systemClock.now()),
+      workers,
+      operations,
+      policy: () => control.policy,
+    },
+    revoked,
+  );
+  const admin = new Admin(control, revocations);
   const bound = await listening([settings.admin], () =>
     admin.listen(settings.admin.host, settings.admin.port),
   ).catch(async (error: unknown) => {
@@ -81,15 +94,20 @@ export async function startProxy(
   });
   const adminAt = { host: settings.admin.host, port: bound.port };
   own([...listeners.flatMap(({ at }) => (isUnix(at) ? [] : [at])), adminAt]);
-  const watcher = new Watcher(settings.allowlists, () => void control.reload('if-changed'));
+  const reload = (how: 'if-changed' | 'always'): void => {
+    // Revocations go first and by themselves: they never wait for a policy to compile.
+    void revocations.reload();
+    void control.reload(how);
+  };
+  const watcher = new Watcher(settings.allowlists, () => reload('if-changed'));
   await watcher.start();
   // What changed since the files were first read, the watcher takes for known.
-  void control.reload('if-changed');
+  reload('if-changed');
   return {
     listeners,
     admin: adminAt,
     policy,
-    reload: () => void control.reload('always'),
+    reload: () => reload('always'),
     reopenLogs: () => control.reopenLogs(),
     stop: async (hurry) => {
       watcher.close();
@@ -110,9 +128,11 @@ async function startLocal(
   options: DataPlaneOptions,
   listen: readonly ListenSetting[],
   policy: Policy,
+  revoked: readonly RevocationEntry[],
   operations: OperationsLog,
 ): Promise<Started> {
   const plane = new DataPlane(options, policy, operations);
+  plane.revoke(revoked, []);
   const listeners: ListenSetting[] = [];
   try {
     for (const on of listen) {
@@ -135,6 +155,7 @@ async function startThreads(
   options: DataPlaneOptions,
   listen: readonly ListenSetting[],
   initial: CompileResult,
+  revoked: readonly RevocationEntry[],
   operations: OperationsLog,
 ): Promise<Started> {
   const workers: ThreadWorker[] = [];
@@ -142,7 +163,7 @@ async function startThreads(
   let all = listen;
   for (let index = 0; index < options.workers; index++) {
     const worker = new ThreadWorker(
-      { options: { ...options, worker: index }, files: initial.files },
+      { options: { ...options, worker: index }, files: initial.files, revocations: revoked },
       {
         failed: (error) =>
           operations.error('a worker has failed; its connections are lost', {

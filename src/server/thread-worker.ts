@@ -1,9 +1,12 @@
 import { Worker as Thread } from 'node:worker_threads';
 import type { CompileResult } from '../config/compile.ts';
 import type { HostPort, ListenSetting } from '../config/listen-address.ts';
+import type { RevocationEntry } from '../identity/revocations.ts';
 import type { MetricsSnapshot } from '../observe/metrics-snapshot.ts';
 import type { LiveDescription } from '../proxy/services.ts';
+import type { CutOrder } from './connections.ts';
 import type { Worker } from './control-plane.ts';
+import type { RevocationChange } from './revocation-plane.ts';
 import type { FromThread, ThreadAnswer, ThreadData, ToThread } from './thread-protocol.ts';
 
 interface Waiting {
@@ -32,6 +35,7 @@ export class ThreadWorker implements Worker {
   readonly #options: ThreadData['options'];
   readonly #observer: ThreadObserver;
   #files: ThreadData['files'];
+  #revocations: ThreadData['revocations'];
   #thread: Thread;
   readonly #waiting = new Map<number, Waiting>();
   #calls = 0;
@@ -43,6 +47,7 @@ export class ThreadWorker implements Worker {
   constructor(data: ThreadData, observer: ThreadObserver) {
     this.#options = data.options;
     this.#files = data.files;
+    this.#revocations = data.revocations;
     this.#observer = observer;
     this.#thread = this.#spawn();
   }
@@ -70,6 +75,23 @@ export class ThreadWorker implements Worker {
   apply(compiled: CompileResult): void {
     this.#files = compiled.files;
     this.#send({ order: 'apply', files: compiled.files });
+  }
+
+  /** A thread that has just ended is replaced by one that begins with these entries. */
+  async revoke(
+    entries: readonly RevocationEntry[],
+    changes: readonly RevocationChange[],
+  ): Promise<number> {
+    this.#revocations = entries;
+    return await this.#call<number>((call) => ({ order: 'revoke', call, entries, changes })).catch(
+      () => 0,
+    );
+  }
+
+  async cut(cut: CutOrder): Promise<readonly string[]> {
+    return await this.#call<readonly string[]>((call) => ({ order: 'cut', call, cut })).catch(
+      () => [],
+    );
   }
 
   refuseReload(entry: string | undefined): void {
@@ -108,7 +130,11 @@ export class ThreadWorker implements Worker {
   #spawn(): Thread {
     let fault: Error | null = null;
     const thread = new Thread(new URL('./worker-thread.ts', import.meta.url), {
-      workerData: { options: this.#options, files: this.#files } satisfies ThreadData,
+      workerData: {
+        options: this.#options,
+        files: this.#files,
+        revocations: this.#revocations,
+      } satisfies ThreadData,
     });
     this.#gone = false;
     thread.on('message', (message: FromThread) => this.#answered(message));

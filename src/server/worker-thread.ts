@@ -10,8 +10,9 @@ import type { FromThread, ThreadAnswer, ThreadData, ToThread } from './thread-pr
 /** The inside of one worker thread: a data plane that takes its orders from the main thread. */
 const port = parentPort;
 if (port === null) throw new Error('worker-thread.ts runs only as a worker thread');
-const { options, files } = workerData as ThreadData;
+const { options, files, revocations } = workerData as ThreadData;
 const plane = new DataPlane(options, compiled(files), createOperationsLog());
+plane.revoke(revocations, []);
 
 port.on('message', (message: ToThread) => {
   if (!('call' in message)) {
@@ -53,6 +54,10 @@ async function answer(message: Extract<ToThread, { call: number }>): Promise<Thr
       return plane.metrics.snapshot();
     case 'connections':
       return plane.describe();
+    case 'revoke':
+      return plane.revoke(message.entries, message.changes);
+    case 'cut':
+      return plane.cut(message.cut);
     case 'open':
       return plane.open;
     case 'start':

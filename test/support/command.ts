@@ -36,20 +36,31 @@ export class Installation implements Disposable {
     env: Io['env'] = {},
     input: string | null = null,
   ): Promise<CommandResult> {
-    const out = { stdout: '', stderr: '' };
-    const io: Io = {
-      stdout: { write: (text) => (out.stdout += text) },
-      stderr: { write: (text) => (out.stderr += text) },
-      env: { SALLYPORT_ALLOWLISTS: this.allowlists, SALLYPORT_CERTS: this.certs, ...env },
-      clock: { now: () => now, monotonic: systemClock.monotonic },
-      input: () => Promise.resolve(input),
-      exitStatus: 0,
-    };
-    const status = await run(argv, io);
-    return { status, ...out };
+    const home = { SALLYPORT_ALLOWLISTS: this.allowlists, SALLYPORT_CERTS: this.certs };
+    return await runCommand(argv, { ...home, ...env }, () => now, input);
   }
 
   [Symbol.dispose](): void {
     fs.rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** Runs a command line in this process. */
+export async function runCommand(
+  argv: readonly string[],
+  env: Io['env'],
+  now: () => number = systemClock.now,
+  input: string | null = null,
+): Promise<CommandResult> {
+  const out = { stdout: '', stderr: '' };
+  const io: Io = {
+    stdout: { write: (text) => (out.stdout += text) },
+    stderr: { write: (text) => (out.stderr += text) },
+    env,
+    clock: { now, monotonic: systemClock.monotonic },
+    input: () => Promise.resolve(input),
+    exitStatus: 0,
+  };
+  const status = await run(argv, io);
+  return { status, ...out };
 }

@@ -1,0 +1,156 @@
+import type { ClientCertificate, Evidence, Identity } from './identity.ts';
+
+/** One thing that somebody has ended before its time. Plain data: it travels to worker threads. */
+export interface RevocationEntry {
+  /**
+   * `token`: a credential by its id in the log. `certificate`: one certificate. `agent`: all that was
+   * issued to the agent until `at`. `quarantine`: the agent itself, whatever it shows.
+   */
+  readonly kind: 'token' | 'certificate' | 'agent' | 'quarantine';
+  /** Token id, serial number or agent id, in the spelling of `parseTokenId` and `parseSerial`. */
+  readonly id: string;
+  /** Ms since the epoch; undefined where nobody wrote it down, never for `agent`. */
+  readonly at: number | undefined;
+  /** Who ended it, as they say themselves. */
+  readonly by: string | undefined;
+  readonly why: string | undefined;
+  /** `revocations.yaml:12`. */
+  readonly place: string;
+}
+
+export type RevocationReason = 'credential_revoked' | 'agent_quarantined';
+
+/** What the log calls an entry's effect. */
+export function reasonOf({ kind }: RevocationEntry): RevocationReason {
+  return kind === 'quarantine' ? 'agent_quarantined' : 'credential_revoked';
+}
+
+/** What makes two entries the same one. An agent's is another one whenever its time is. */
+export function keyOf({ kind, id, at }: RevocationEntry): string {
+  return kind === 'agent' ? `${kind} ${id} ${at}` : `${kind} ${id}`;
+}
+
+/** A token as a log line names it: `cert:` and a serial number for certificates. */
+export function tokenOf({ kind, id }: RevocationEntry): string | undefined {
+  if (kind === 'token') return id;
+  return kind === 'certificate' ? `cert:${id}` : undefined;
+}
+
+const ulid = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/u;
+const digest = /^sha256:([0-9a-f]{12})(?:[0-9a-f]{52})?$/u;
+const workload = /^jwt:[\x21-\x7e]{1,123}$/u;
+const serial = /^[0-9a-f]{1,2}(?::?[0-9a-f]{2})*$/u;
+/** RFC 5280 §4.1.2.2: 20 octets; some issuers use one more for the sign. */
+const SERIAL_DIGITS = 42;
+
+/**
+ * The id of a credential as log lines spell it: the ULID of an issued one, `sha256:` and 12 digits (or
+ * all 64) for a static token, `jwt:…` for a workload's. Null if it is none of them.
+ */
+export function parseTokenId(text: string): string | null {
+  if (ulid.test(text.toUpperCase())) return text.toUpperCase();
+  const digits = digest.exec(text.toLowerCase())?.[1];
+  if (digits !== undefined) return `sha256:${digits}`;
+  return workload.test(text) ? text : null;
+}
+
+/**
+ * A certificate's serial number: hexadecimal, colons between bytes as OpenSSL prints them, any case.
+ * Null if it is none, else the spelling of log lines: lower case, no colons, no leading zero bytes.
+ */
+export function parseSerial(text: string): string | null {
+  const folded = text.toLowerCase();
+  const even = folded.includes(':') || folded.length % 2 === 0 ? folded : `0${folded}`;
+  if (!serial.test(even)) return null;
+  const digits = even.replaceAll(':', '');
+  return digits.length <= SERIAL_DIGITS ? wholeBytes(digits) : null;
+}
+
+/** One number has one spelling, however many digits its issuer wrote it in. */
+function wholeBytes(digits: string): string {
+  const even = digits.length % 2 === 0 ? digits : `0${digits}`;
+  return even.startsWith('00') ? even.replace(/^(?:00)+(?=..)/u, '') : even;
+}
+
+/** What is revoked and quarantined, indexed. Immutable: a change is a new object. */
+export class Revocations {
+  readonly entries: readonly RevocationEntry[];
+  readonly #tokens = new Set<string>();
+  readonly #serials = new Set<string>();
+  readonly #quarantined = new Set<string>();
+  /** Agent id → ms since the epoch: what was issued until then is over. */
+  readonly #agents = new Map<string, number>();
+
+  constructor(entries: readonly RevocationEntry[]) {
+    this.entries = entries;
+    for (const entry of entries) this.#add(entry);
+  }
+
+  /** How many there are of each kind. */
+  get counts(): Readonly<Record<RevocationEntry['kind'], number>> {
+    return {
+      token: this.#tokens.size,
+      certificate: this.#serials.size,
+      agent: this.#agents.size,
+      quarantine: this.#quarantined.size,
+    };
+  }
+
+  /** Why this identity has ended, with the certificate shown beside it; null if it has not. O(1). */
+  find(identity: Identity, { certificate }: Evidence): RevocationReason | null {
+    if (this.entries.length === 0) return null;
+    if (this.#quarantined.has(identity.agent.id)) return 'agent_quarantined';
+    const ended =
+      this.#tokens.has(identity.token ?? '') ||
+      this.#endedWithAgent(identity.agent.id, issuedAt(identity)) ||
+      (certificate !== null && this.#certificateEnded(identity.agent.id, certificate));
+    return ended ? 'credential_revoked' : null;
+  }
+
+  #certificateEnded(agent: string, certificate: ClientCertificate): boolean {
+    if (this.#serials.has(wholeBytes(certificate.serial))) return true;
+    return this.#endedWithAgent(agent, certificate.issuedAt);
+  }
+
+  #endedWithAgent(agent: string, made: number | undefined): boolean {
+    const until = this.#agents.get(agent);
+    return until !== undefined && made !== undefined && made <= until;
+  }
+
+  #add({ kind, id, at }: RevocationEntry): void {
+    switch (kind) {
+      case 'token':
+        this.#tokens.add(id);
+        return;
+      case 'certificate':
+        this.#serials.add(id);
+        return;
+      case 'quarantine':
+        this.#quarantined.add(id);
+        return;
+      case 'agent':
+        this.#agents.set(id, Math.max(at ?? Infinity, this.#agents.get(id) ?? 0));
+        return;
+      default:
+        kind satisfies never;
+    }
+  }
+}
+
+export const nothingRevoked = new Revocations([]);
+
+const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const TIME_CHARACTERS = 10;
+
+/**
+ * When the proof was made. Claims count in seconds; the id of an issued credential knows the
+ * millisecond, so that one issued right after `revoke AGENT` is good.
+ */
+function issuedAt({ kind, token, issuedAt: claimed }: Identity): number | undefined {
+  if (kind !== 'issued' || token === undefined || claimed === undefined) return claimed;
+  let ms = 0;
+  for (const character of token.slice(0, TIME_CHARACTERS)) {
+    ms = ms * 32 + ALPHABET.indexOf(character);
+  }
+  return ms >= claimed && ms < claimed + 1000 ? ms : claimed;
+}
