@@ -9,16 +9,19 @@ import { basic, certificate, changed, issue, keys, sha256 } from './support/cred
 import { collectGarbage, heapMegabytes } from './support/heap.ts';
 import { entrySpec, policySpec } from './support/inputs.ts';
 import { type MicroFigure, measure } from './support/micro.ts';
+import { algorithms, issuer, rule, workloadKeys, workloadToken } from './support/workloads.ts';
 
+const trusted = workloadKeys();
 const tokens = ['a', 'b'].map((prefix) => prefix + randomBytes(32).toString('hex'));
 const evidence = { source: null, certificate: null, listener: null };
 const spiffe = 'spiffe://example.com/agent/bench';
 const spec = policySpec([entrySpec('registry.npm.example', 1)], tokens.map(sha256));
 const policy = buildPolicy({
   ...spec,
+  issuers: [issuer],
   agents: spec.agents.map((agent) => ({
     ...agent,
-    credentials: { ...agent.credentials, certificates: [spiffe] },
+    credentials: { ...agent.credentials, certificates: [spiffe], workloads: [rule] },
   })),
 });
 
@@ -52,6 +55,12 @@ function cases(): Case[] {
     ...twice('static token', tokens),
     ...twice('issued credential', small),
     ...twice(`issued credential, ${large[0]?.length} characters`, large),
+    ...algorithms.flatMap((algorithm) =>
+      twice(
+        `JWT by ${algorithm}`,
+        [1, 2].map((serial) => workloadToken(algorithm, serial)),
+      ),
+    ),
     bad('no scheme that we know', ['Digest username="bench"']),
     bad('wrong static token', [basic('c'.repeat(65))]),
     bad('static token of 8 KiB', [basic('c'.repeat(6100))]),
@@ -61,6 +70,12 @@ function cases(): Case[] {
     bad('issued, key of nobody', [basic(issue({ serial: 1, foreign: true }))]),
     bad('issued, for another agent', [basic(second, 'other')]),
     bad('issued, expired', [basic(issue({ serial: 1, expired: true }))]),
+    ...algorithms.map((algorithm) =>
+      bad(`JWT by ${algorithm}, changed`, [
+        basic(changed(workloadToken(algorithm, 1), 1, claimsOf(workloadToken(algorithm, 2)))),
+      ]),
+    ),
+    bad('JWT of nobody that we know', [basic('e30.e30.e30')]),
   ];
 }
 
@@ -77,8 +92,16 @@ function bad(what: string, headers: readonly string[]): Case {
   return { credential: `refused: ${what}`, headers, cacheSize: 10_000, good: false };
 }
 
+function identifierWith(cacheSize: number): AgentIdentifier {
+  return new AgentIdentifier({ keys, clock: systemClock, workloadKeys: trusted, cacheSize });
+}
+
+function claimsOf(token: string): string {
+  return token.split('.')[1] ?? '';
+}
+
 function identifyInTurn({ headers, cacheSize, good }: Case) {
-  const identifier = new AgentIdentifier({ keys, clock: systemClock, cacheSize });
+  const identifier = identifierWith(cacheSize);
   return (turn: number): unknown => {
     const result = identifier.identify(policy, headers[turn % headers.length], evidence);
     if (isFailure(result) === good) throw new Error('identified wrongly');
@@ -92,7 +115,7 @@ function byCertificate(quick: boolean): Row[] {
   const read = (): ReturnType<typeof readClientCertificate> =>
     readClientCertificate(der, () => false);
   const shown = { ...evidence, certificate: read() };
-  const identifier = new AgentIdentifier({ keys, clock: systemClock });
+  const identifier = identifierWith(10_000);
   const request = (): unknown => {
     const result = identifier.identify(policy, undefined, shown);
     if (isFailure(result)) throw new Error('identified wrongly');
@@ -123,7 +146,7 @@ function costs(rows: readonly Row[]): Table {
 
 /** The heap while one identifier is shown credentials that are all different, two of three of them good. */
 function memory(count: number): Table {
-  const identifier = new AgentIdentifier({ keys, clock: systemClock });
+  const identifier = identifierWith(10_000);
   const rows: Row[] = [];
   let good = 0;
   let spent = 0;

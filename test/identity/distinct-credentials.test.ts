@@ -9,7 +9,11 @@ import { credentialKey, credentialKeys } from '../../src/identity/credential-key
 import { AgentIdentifier } from '../../src/identity/identify.ts';
 import { isFailure } from '../../src/identity/identity.ts';
 import { issueCredential } from '../../src/identity/issued-credential.ts';
+import { type KeySet, readKeySet } from '../../src/identity/key-set.ts';
+import type { WorkloadKeys } from '../../src/identity/workload-keys.ts';
+import type { Issuer } from '../../src/policy/issuer.ts';
 import { basic, from, policyOf } from '../support/identity-policy.ts';
+import { keySet, TestKey } from '../support/token-issuer.ts';
 
 const total = 100_000;
 /** By then the cache of the verified is full: two of three are good, and 10,000 are remembered. */
@@ -18,10 +22,36 @@ const settled = 20_000;
 const slack = 8_000_000;
 
 const names = ['alice', 'bob', 'carol'];
-const policy = policyOf(Object.fromEntries(names.map((name) => [name, {}])));
+const issuer: Issuer = {
+  name: 'ci',
+  issuer: 'https://ci.test',
+  trustDomain: undefined,
+  audience: ['sallyport'],
+  keys: { kind: 'file', text: 'ci.json' },
+  algorithms: ['ES256'],
+  addresses: [],
+  maxAge: undefined,
+  at: 'agents.yaml:1',
+};
+const rule = (sub: string) => ({
+  issuer: 'ci',
+  claims: [{ name: 'sub', pattern: sub }],
+  task: undefined,
+  requestedBy: undefined,
+});
+const policy = policyOf(
+  Object.fromEntries(names.map((name) => [name, { workloads: [rule(`job:${name}`)] }])),
+  [issuer],
+);
+const issuerKey = new TestKey('1', 'ES256');
+const set = readKeySet(Buffer.from(keySet([issuerKey])), issuer) as KeySet;
+const workloadKeys: WorkloadKeys = {
+  find: (_name, kid, algorithm) => set.find(kid, algorithm),
+  has: (_name, id) => set.has(id),
+};
 const key = credentialKey(randomBytes(32));
 const keys = credentialKeys([key], key);
-const identifier = new AgentIdentifier({ keys, clock: systemClock });
+const identifier = new AgentIdentifier({ keys, clock: systemClock, workloadKeys });
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -46,11 +76,23 @@ function issue(agent: string): string {
   });
 }
 
-/** Every third one is forged, in turns by its signature, its claims and its kind. */
+function token(agent: string, n: number): string {
+  const exp = Math.floor(Date.now() / 1000) + 60;
+  return issuerKey.token({
+    iss: issuer.issuer,
+    aud: 'sallyport',
+    sub: `job:${agent}`,
+    exp,
+    jti: `${n}`,
+  });
+}
+
+/** Every tenth one is a JWT; every third one is forged, in turns by its signature, its claims and its kind. */
 function show(n: number): void {
   const agent = names[n % names.length] as string;
   const isForged = Math.floor(n / names.length) % 3 === 0;
-  const secret = isForged ? forged(issue(agent), n) : issue(agent);
+  const good = n % 10 === 0 ? token(agent, n) : issue(agent);
+  const secret = isForged ? forged(good, n) : good;
   const result = identifier.identify(policy, basic(agent, secret), from(null));
   if (isForged) assert.ok(isFailure(result) && result.reason === 'bad_credentials');
   else assert.ok(!isFailure(result) && result.agent.id === agent, 'nobody becomes another');
