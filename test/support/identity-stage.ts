@@ -9,6 +9,7 @@ import { dnsAddress } from './namespace.ts';
 import { echo, type Origin, type Script, startTcpOrigin } from './origins.ts';
 import { agent, ProxyProcess, tokenDigest } from './proxy-process.ts';
 import { connectHead, RawClient } from './raw-client.ts';
+import { keySet, TestKey } from './token-issuer.ts';
 
 /** How a client gets to a listener: the connection over which it then speaks HTTP. */
 export type Way = (stage: IdentityStage, localAddress: string) => Promise<RawClient>;
@@ -45,8 +46,36 @@ const tokensOnly = (id: string, more: object) => ({
   credentials: { tokens: [tokenDigest(token(id))], ...more },
 });
 
+/** Keys of the issuers whose tokens some agents are known by. */
+export const issuerKeys = {
+  rsa: new TestKey('rsa-1', 'RS256'),
+  ec: new TestKey('ec-1', 'ES256'),
+  ed: new TestKey('ed-1', 'EdDSA'),
+  mesh: new TestKey('mesh-1', 'ES256'),
+};
+
+const ci = 'https://ci.test';
+const workload = (issuer: string, sub: string, more: object = {}) => ({
+  credentials: { issued: false, workloads: [{ issuer, claims: { sub }, ...more }] },
+});
+
 const allowlists = {
+  'keys/ci.json': keySet([issuerKeys.rsa, issuerKeys.ec, issuerKeys.ed]),
+  'keys/mesh.json': keySet([issuerKeys.mesh]),
   'agents.yaml': {
+    issuers: {
+      ci: {
+        issuer: ci,
+        audience: 'sallyport',
+        algorithms: ['RS256', 'ES256', 'EdDSA'],
+        keys: { file: 'keys/ci.json' },
+      },
+      mesh: {
+        'trust-domain': 'example.com',
+        audience: 'sallyport',
+        keys: { file: 'keys/mesh.json' },
+      },
+    },
     groups: { both: { allow }, other: { allow: ['tcp://other.test:22', 'http://other.test'] } },
     agents: {
       alice: agent(token('alice'), [{ group: 'both' }, { group: 'other' }]),
@@ -56,6 +85,10 @@ const allowlists = {
       odd1: agent(token('plus>>>???'), allow),
       odd2: agent(token('padded=='), allow),
       fixed: agent('-', allow, tokensOnly('fixed', { issued: false })),
+      deployer: agent('-', allow, {
+        ...workload('ci', 'repo:example/app:*', { task: 'run_id', 'requested-by': 'actor' }),
+      }),
+      service: agent('-', allow, workload('mesh', 'spiffe://example.com/ns/*/sa/service')),
       inside: agent('-', allow, tokensOnly('inside', { sources: ['127.9.0.0/16'] })),
     },
   },
