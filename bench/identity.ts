@@ -12,6 +12,7 @@ import { type MicroFigure, measure } from './support/micro.ts';
 import { algorithms, issuer, rule, workloadKeys, workloadToken } from './support/workloads.ts';
 
 const trusted = workloadKeys();
+const forgedBlock = Buffer.from('{"e":4000000000}').toString('base64url');
 const tokens = ['a', 'b'].map((prefix) => prefix + randomBytes(32).toString('hex'));
 const evidence = { source: null, certificate: null, listener: null };
 const spiffe = 'spiffe://example.com/agent/bench';
@@ -55,6 +56,12 @@ function cases(): Case[] {
     ...twice('static token', tokens),
     ...twice('issued credential', small),
     ...twice(`issued credential, ${large[0]?.length} characters`, large),
+    ...[1, 4, 8].flatMap((narrowings) =>
+      twice(
+        `issued credential, narrowed ${narrowings} times`,
+        [1, 2].map((serial) => issue({ serial, narrowings })),
+      ),
+    ),
     ...algorithms.flatMap((algorithm) =>
       twice(
         `JWT by ${algorithm}`,
@@ -68,6 +75,9 @@ function cases(): Case[] {
       basic(changed(first, 2, randomBytes(32).toString('base64url'))),
     ]),
     bad('issued, key of nobody', [basic(issue({ serial: 1, foreign: true }))]),
+    bad('issued, narrowed 8 times, the last one forged', [
+      basic(changed(issue({ serial: 1, narrowings: 8 }), 9, forgedBlock)),
+    ]),
     bad('issued, for another agent', [basic(second, 'other')]),
     bad('issued, expired', [basic(issue({ serial: 1, expired: true }))]),
     ...algorithms.map((algorithm) =>

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { newId } from '../../src/core/ulid.ts';
 import { credentialKey, credentialKeys } from '../../src/identity/credential-keys.ts';
-import { issueCredential } from '../../src/identity/issued-credential.ts';
+import { attenuateCredential, issueCredential } from '../../src/identity/issued-credential.ts';
 import { createAuthority } from '../../src/tls/authority.ts';
 import { issueClientCertificate } from '../../src/tls/leaf.ts';
 
@@ -20,16 +20,19 @@ export interface IssueOptions {
   readonly task?: string;
   /** How many groups it is narrowed to. */
   readonly groups?: number;
+  /** How often its holders narrowed it. */
+  readonly narrowings?: number;
   /** Signed by a key that the installation does not have. */
   readonly foreign?: boolean;
   readonly expired?: boolean;
 }
 
 /** A credential of the agent `bench`. */
-export function issue({ serial, task, groups = 0, foreign, expired }: IssueOptions): string {
+export function issue(options: IssueOptions): string {
+  const { serial, task, groups = 0, narrowings = 0, foreign, expired } = options;
   const now = Math.floor(Date.now() / 1000) - (expired === true ? 7200 : 0);
   const names = Array.from({ length: groups }, (_, n) => `group/with-a-name-${n}`);
-  return issueCredential(foreign === true ? foreignKey : key, {
+  let credential = issueCredential(foreign === true ? foreignKey : key, {
     id: newId(Date.now()),
     agent: 'bench',
     issuedAt: now,
@@ -39,6 +42,11 @@ export function issue({ serial, task, groups = 0, foreign, expired }: IssueOptio
     only: names.length > 0 ? names : undefined,
     hosts: undefined,
   });
+  for (let n = 1; n <= narrowings; n++) {
+    const narrowing = { expiresAt: now + 3600 - n, only: ['registry/npm'], hosts: undefined };
+    credential = attenuateCredential(credential, narrowing);
+  }
+  return credential;
 }
 
 /** A credential with another part at this place. */

@@ -11,6 +11,7 @@ import {
   narrowingProblem,
 } from './credential-claims.ts';
 import type { CredentialKey, CredentialKeys } from './credential-keys.ts';
+import { hmacSha256 } from './hmac.ts';
 
 /**
  * Signed short-lived credentials: `sp1.<claims>[.<narrowing>…].<signature>`, all Base64url (RFC 4648
@@ -107,7 +108,7 @@ export function attenuateCredential(credential: string, narrowing: Narrowing): s
     );
   }
   const block = encode(encodeNarrowing(narrowing));
-  const signature = sign(parts.signature, block).toString('base64url');
+  const signature = hmacSha256(parts.signature, block).toString('base64url');
   return withinLength([parts.signed, ...parts.narrowings, block, signature].join('.'));
 }
 
@@ -127,7 +128,7 @@ export function verifyCredential(
   const key = keys.find(parts.claims.slice(KEY_ID_AT, KEY_ID_END));
   if (key === undefined) return null;
   let signature = sign(key.key, parts.signed);
-  for (const block of parts.narrowings) signature = sign(signature, block);
+  for (const block of parts.narrowings) signature = hmacSha256(signature, block);
   if (!timingSafeEqual(signature, parts.signature)) return null;
   const read = readParts(parts);
   if (read === null || read.claims.issuedAt * 1000 > nowMs + CLOCK_SKEW * 1000) return null;
@@ -166,7 +167,7 @@ function readParts(parts: Parts): ReadCredential | null {
   return { ...decoded, narrowings, expiresAt: end * 1000 };
 }
 
-function sign(key: KeyObject | Buffer, text: string): Buffer {
+function sign(key: KeyObject, text: string): Buffer {
   return createHmac('sha256', key).update(text).digest();
 }
 

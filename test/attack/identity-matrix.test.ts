@@ -2,11 +2,14 @@
  * Every kind of proof, in every state, by every way in: who is proven is served and named in the log;
  * who is not gets the one 407, nothing is looked up or dialled for it, and the log has the true cause.
  */
+import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { entryPoints } from '../support/identity-entries.ts';
 import {
   basic,
   changed,
   IdentityStage,
+  narrowed,
   type Row,
   token,
   withClaim,
@@ -243,14 +246,200 @@ const staticRows: readonly Row[] = [
   },
 ];
 
+const soon = Math.floor(Date.now() / 1000) + 600;
+const passed = soon - 1200;
+const group = { o: ['both'] };
+const narrow = async (...blocks: readonly (object | string)[]) =>
+  as(narrowed(await issue(['alice']), ...blocks), 'alice');
+const goodOne = { agent: 'alice', token: ulid };
+const badOne = { ...bad, agent: 'alice' };
+
+const narrowedRows: readonly Row[] = [
+  {
+    what: 'narrowed by the command: good',
+    fields: async () =>
+      as(await stage.attenuate(await issue(['alice']), ['--ttl', '5m', '--only', 'both']), 'alice'),
+    ...goodOne,
+  },
+  { what: 'narrowed to a group: good', fields: () => narrow(group), ...goodOne },
+  {
+    what: 'narrowed to hosts: good',
+    fields: () => narrow({ h: ['tcp.test', 'plain.test'] }),
+    ...goodOne,
+  },
+  {
+    what: 'narrowed, Bearer: good',
+    fields: async () => as(narrowed(await issue(['alice']), group)),
+    ...goodOne,
+  },
+  {
+    what: 'narrowed 8 times: good',
+    fields: () => narrow(...Array.from({ length: 8 }, (_, n) => ({ e: soon + n }))),
+    ...goodOne,
+  },
+  {
+    what: 'narrowed 9 times',
+    fields: () => narrow(...Array.from({ length: 9 }, (_, n) => ({ e: soon + n }))),
+    ...badOne,
+  },
+  {
+    what: 'narrowed to an end that has passed',
+    fields: () => narrow({ e: passed }),
+    reason: 'credential_expired',
+    ...goodOne,
+  },
+  {
+    what: 'narrowed to an end that has passed, then to a later one',
+    fields: () => narrow({ e: passed }, { e: soon }),
+    reason: 'credential_expired',
+    ...goodOne,
+  },
+  {
+    what: 'expired, then given a later end',
+    fields: async () =>
+      as(narrowed(await issue(['alice', '--ttl', '1m'], minutesAgo(2)), { e: soon }), 'alice'),
+    reason: 'credential_expired',
+    ...goodOne,
+  },
+  {
+    what: 'a narrowing taken out',
+    fields: async () =>
+      as(
+        changed(narrowed(await issue(['alice']), group), (parts) => parts.splice(2, 1)),
+        'alice',
+      ),
+    ...badOne,
+  },
+  {
+    what: 'the first of two narrowings taken out',
+    fields: async () =>
+      as(
+        changed(narrowed(await issue(['alice']), { e: passed }, group), (parts) =>
+          parts.splice(2, 1),
+        ),
+        'alice',
+      ),
+    ...badOne,
+  },
+  {
+    what: 'two narrowings in the other order',
+    fields: async () =>
+      as(
+        changed(narrowed(await issue(['alice']), group, { e: soon }), (parts) =>
+          parts.splice(2, 2, parts[3] ?? '', parts[2] ?? ''),
+        ),
+        'alice',
+      ),
+    ...badOne,
+  },
+  {
+    what: 'a narrowing changed',
+    fields: async () =>
+      as(
+        changed(narrowed(await issue(['alice']), { e: passed }), (parts) => {
+          parts[2] = Buffer.from(JSON.stringify({ e: soon })).toString('base64url');
+        }),
+        'alice',
+      ),
+    ...badOne,
+  },
+  {
+    what: 'a narrowing that nobody signed',
+    fields: async () =>
+      as(
+        changed(await issue(['alice']), (parts) =>
+          parts.splice(2, 0, Buffer.from(JSON.stringify(group)).toString('base64url')),
+        ),
+        'alice',
+      ),
+    ...badOne,
+  },
+  {
+    what: 'a narrowing onto the credential of another agent',
+    fields: async () => as(narrowed(await issue(['bob']), group), 'alice'),
+    ...bad,
+    agent: 'alice',
+    token: ulid,
+  },
+  { what: 'a narrowing to nothing', fields: () => narrow({}), ...badOne },
+  { what: 'a narrowing to no group', fields: () => narrow({ o: [] }), ...badOne },
+  { what: 'a narrowing that names an agent', fields: () => narrow({ a: 'bob' }), ...badOne },
+  {
+    what: 'a narrowing with a member that is not known',
+    fields: () => narrow({ ...group, x: 1 }),
+    ...badOne,
+  },
+  { what: 'a narrowing in another order', fields: () => narrow({ ...group, e: soon }), ...badOne },
+  {
+    what: 'a narrowing with white space',
+    fields: () => narrow(JSON.stringify(group, null, 1)),
+    ...badOne,
+  },
+  {
+    what: 'a narrowing with a group twice',
+    fields: () => narrow({ o: ['both', 'both'] }),
+    ...badOne,
+  },
+  {
+    what: 'a narrowing with a member twice',
+    fields: () => narrow('{"e":1,"e":4000000000}'),
+    ...badOne,
+  },
+  { what: 'a narrowing that is a list', fields: () => narrow('["both"]'), ...badOne },
+  { what: 'a narrowing that is no JSON', fields: () => narrow('both'), ...badOne },
+  { what: 'a narrowing that is empty', fields: () => narrow(''), ...badOne },
+  { what: 'a narrowing with an end as text', fields: () => narrow({ e: `${soon}` }), ...badOne },
+  { what: 'a narrowing that is none, to any host', fields: () => narrow({ h: ['*'] }), ...goodOne },
+  {
+    what: 'a narrowing to a host that is none',
+    fields: () => narrow({ h: ['..'] }),
+    ...badOne,
+    token: ulid,
+  },
+  {
+    what: 'a narrowing to a host with a port',
+    fields: () => narrow({ h: ['tcp.test:22'] }),
+    ...badOne,
+    token: ulid,
+  },
+];
+
 for (const [title, rows] of [
   ['issued credentials', issuedRows],
   ['static tokens', staticRows],
+  ['narrowed credentials', narrowedRows],
 ] as const) {
   describe(title, () => {
     for (const row of rows) test(row.what, () => stage.checkRow(row));
   });
 }
+
+describe('what a credential was narrowed away from is refused at every way in', () => {
+  const elsewhere: readonly (readonly [string, () => Promise<string>])[] = [
+    ['issued', async () => as(await issue(['alice', '--only', 'other']), 'alice')],
+    ['narrowed by its holder', () => narrow({ o: ['other'] })],
+    ['narrowed to hosts', () => narrow({ h: ['other.test'] })],
+    ['narrowed to two things at once', () => narrow(group, { o: ['other'] })],
+  ];
+  for (const [what, fields] of elsewhere) {
+    test(what, async () => {
+      const proof = await fields();
+      for (const point of entryPoints.filter(({ opens }) => opens)) {
+        const { outside } = stage;
+        const client = await stage.connect();
+        await point.send(client, proof);
+        const text = (await client.readToClose()).toString('latin1');
+        assert.match(
+          text,
+          /^HTTP\/1\.1 403 .*\r\nSallyport-Reason: host_not_allowed\r\n/s,
+          point.name,
+        );
+        assert.equal(stage.outside, outside, point.name);
+        client.close();
+      }
+    });
+  }
+});
 
 test('no secret is in any log, metric or list', () => stage.checkSecrets());
 

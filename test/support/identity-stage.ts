@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { Installation } from './command.ts';
@@ -155,6 +156,14 @@ export class IdentityStage implements AsyncDisposable {
     this.#foreign[Symbol.dispose]();
   }
 
+  /** The same credential with less in it, by the command. */
+  async attenuate(credential: string, args: readonly string[]): Promise<string> {
+    const argv = ['token', 'attenuate', credential, ...args];
+    const { status, stdout, stderr } = await this.#ours.run(argv);
+    assert.equal(status, 0, stderr);
+    return stdout.trim();
+  }
+
   /** A connection to the plain port, from an address that has not failed yet. */
   async connect(): Promise<RawClient> {
     return await plainPort(this, this.newSource());
@@ -221,13 +230,16 @@ export class IdentityStage implements AsyncDisposable {
       this.newLines();
       const { outside } = this;
       const client = await (row.way ?? plainPort)(this, source);
-      await point.send(client, fields);
-      if (row.reason === undefined) await this.#served(row, point, client);
-      else {
-        await this.#refused(row, point, client);
-        assert.equal(this.outside, outside, `${point.name}: nothing is asked or dialled`);
+      try {
+        await point.send(client, fields);
+        if (row.reason === undefined) await this.#served(row, point, client);
+        else {
+          await this.#refused(row, point, client);
+          assert.equal(this.outside, outside, `${point.name}: nothing is asked or dialled`);
+        }
+      } finally {
+        client.close();
       }
-      client.close();
     }
   }
 
@@ -288,6 +300,19 @@ export class IdentityStage implements AsyncDisposable {
 export function changed(credential: string, change: (parts: string[]) => void): string {
   const parts = credential.split('.');
   change(parts);
+  return parts.join('.');
+}
+
+/** A narrowing appended by hand, as `token attenuate` does it: signed by the signature before it. */
+export function narrowed(credential: string, ...blocks: readonly (object | string)[]): string {
+  let parts = credential.split('.');
+  for (const block of blocks) {
+    const text = typeof block === 'string' ? block : JSON.stringify(block);
+    const encoded = Buffer.from(text).toString('base64url');
+    const before = Buffer.from(parts.at(-1) ?? '', 'base64url');
+    const signature = createHmac('sha256', before).update(encoded).digest('base64url');
+    parts = [...parts.slice(0, -1), encoded, signature];
+  }
   return parts.join('.');
 }
 
