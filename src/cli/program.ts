@@ -83,13 +83,19 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   if (tooOld !== null) return fail(io, tooOld, 3);
   try {
     const program = await createProgram(argv, io);
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(isStray(argv[0]) ? argv.slice(0, 1) : argv, { from: 'user' });
     return io.exitStatus;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (error instanceof CommandError) return fail(io, error.message, error.exitStatus);
     return fail(io, sentenceOf(error), 3);
   }
+}
+
+/** No command of ours: then it is the error, whatever help is asked for behind it. */
+function isStray(word: string | undefined): boolean {
+  if (word === undefined || word === 'help' || word.startsWith('-')) return false;
+  return !commands.some(({ name }) => name === word);
 }
 
 /** The whole program; only the command that `argv` names is more than its name and summary. */

@@ -219,8 +219,10 @@ describe('the program itself', () => {
       encoding: 'utf8',
     });
     assert.deepEqual([result.status, result.stderr], [1, '']);
-    const unknown = spawnSync(process.execPath, [main, 'nothing'], { encoding: 'utf8' });
-    assert.deepEqual([unknown.status, unknown.stdout], [2, '']);
+    for (const args of [['nothing'], ['nothing', '--help']]) {
+      const unknown = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
+      assert.deepEqual([unknown.status, unknown.stdout], [2, '']);
+    }
   });
 
   test('does not load the proxy to check a file', () => {
