@@ -12,7 +12,8 @@ import { checkPresence, crossCheck } from './cross-check.ts';
 import type { Report } from './fields.ts';
 import { type FileReader, systemFiles } from './file-reader.ts';
 import type { Injection } from './inject.ts';
-import { issuerOf } from './issuers.ts';
+import { type IssuerDefinition, issuerOf } from './issuers.ts';
+import { keyFileProblems } from './key-files.ts';
 import { lint } from './lint.ts';
 import type { LintContext } from './lint-entry.ts';
 import {
@@ -63,7 +64,9 @@ export async function compileDirectory(
   isOwnListener: LintContext['isOwnListener'] = () => false,
 ): Promise<CompileResult> {
   const snapshot = await readSnapshot(directory, reader);
-  return compile(snapshot.files, snapshot.problems, { now, isOwnListener });
+  const { issuers, ...result } = compile(snapshot.files, snapshot.problems, { now, isOwnListener });
+  const problems = await keyFileProblems(directory, issuers, reader);
+  return { ...result, problems: sortProblems([...result.problems, ...problems]) };
 }
 
 /** The same for texts that are at hand: path → content. */
@@ -76,14 +79,19 @@ export function compileTexts(
     const text = texts.get(path) ?? '';
     files.set(path, typeof text === 'string' ? new TextEncoder().encode(text) : text);
   }
-  return compile(files, [], { now, isOwnListener: () => false });
+  const { issuers: _, ...result } = compile(files, [], { now, isOwnListener: () => false });
+  return result;
+}
+
+interface Compiled extends CompileResult {
+  readonly issuers: readonly IssuerDefinition[];
 }
 
 function compile(
   files: ReadonlyMap<string, Uint8Array>,
   earlier: readonly Problem[],
   context: LintContext,
-): CompileResult {
+): Compiled {
   const problems = [...earlier];
   const report: Report = (at, code, message, hint) => {
     problems.push(problemAt(at, code, message, hint));
@@ -109,6 +117,7 @@ function compile(
     digest,
     counts: countsOf(files, documents),
     injections,
+    issuers: documents.flatMap((document) => document.issuers),
   };
 }
 

@@ -89,6 +89,7 @@ export const problemCodes = {
   'no-way-in': warning('an agent that no credential can identify'),
   'unused-group': warning('a group that no agent names'),
   'unused-issuer': warning('an issuer whose tokens no agent takes'),
+  'unusable-keys': warning('a key file with which no token can be checked'),
   'duplicate-entry': warning('the same entry twice in one list'),
   'shadowed-entry': warning('an entry that a wider one of the same list makes superfluous'),
   'denied-entry': warning('an allow entry that a deny entry covers completely'),

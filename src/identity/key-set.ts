@@ -71,9 +71,7 @@ export function readKeySet(bytes: Uint8Array, issuer: Issuer): KeySet | string {
     }
     keys.push(key);
   }
-  return keys.length > 0
-    ? new KeySet(keys)
-    : `none of its ${listed.length} keys is for ${issuer.algorithms.join(', ')}`;
+  return keys.length > 0 ? new KeySet(keys) : `it has no key for ${issuer.algorithms.join(', ')}`;
 }
 
 function isSecret(jwk: JsonObject): boolean {

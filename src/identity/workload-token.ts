@@ -54,13 +54,19 @@ interface Candidate {
   readonly rule: WorkloadRule;
 }
 
+/** Rules of all agents for one issuer: hundreds may ask for a `sub` each, of which one at most can fit. */
+interface Candidates {
+  readonly bySubject: Map<string, Candidate[]>;
+  readonly others: Candidate[];
+}
+
 /** Proves who shows a JWT (RFC 7519) of an issuer that the policy names; see RFC 8725 for the traps. */
 export class WorkloadTokens {
   readonly #keys: WorkloadKeys;
   readonly #clock: Clock;
   readonly #refused: (issuer: string, problem: WorkloadProblem) => void;
-  /** Rules of each issuer, in order of agents; of `#policy`. */
-  #candidates = new Map<string, readonly Candidate[]>();
+  /** By issuer; of `#policy`. */
+  #candidates = new Map<string, Candidates>();
   #policy: Policy | null = null;
 
   constructor(options: WorkloadTokensOptions) {
@@ -144,32 +150,45 @@ export class WorkloadTokens {
       const rule = agent && ruleFor(agent, issuer, claims);
       return agent === undefined || rule === undefined ? null : { agent, rule };
     }
-    const fitting = this.#candidatesOf(policy, issuer).filter(({ rule }) => fits(rule, claims));
+    const { sub } = claims as { sub?: string };
+    const { bySubject, others } = this.#candidatesOf(policy, issuer);
+    const likely = [...(bySubject.get(sub ?? '') ?? []), ...others];
+    const fitting = likely.filter(({ rule }) => fits(rule, claims));
     const [first] = fitting;
     return first !== undefined && fitting.every(({ agent }) => agent === first.agent)
       ? first
       : null;
   }
 
-  #candidatesOf(policy: Policy, issuer: Issuer): readonly Candidate[] {
+  #candidatesOf(policy: Policy, issuer: Issuer): Candidates {
     if (policy !== this.#policy) {
       this.#policy = policy;
       this.#candidates = candidatesOf(policy);
     }
-    return this.#candidates.get(issuer.name) ?? [];
+    return this.#candidates.get(issuer.name) ?? noCandidates;
   }
 }
 
-function candidatesOf(policy: Policy): Map<string, Candidate[]> {
-  const candidates = new Map<string, Candidate[]>();
+const noCandidates: Candidates = { bySubject: new Map(), others: [] };
+
+function candidatesOf(policy: Policy): Map<string, Candidates> {
+  const byIssuer = new Map<string, Candidates>();
   for (const agent of policy.agents.values()) {
     for (const rule of agent.credentials.workloads) {
-      const known = candidates.get(rule.issuer);
-      if (known === undefined) candidates.set(rule.issuer, [{ agent, rule }]);
-      else known.push({ agent, rule });
+      const candidates = byIssuer.get(rule.issuer) ?? { bySubject: new Map(), others: [] };
+      byIssuer.set(rule.issuer, candidates);
+      listFor(candidates, rule).push({ agent, rule });
     }
   }
-  return candidates;
+  return byIssuer;
+}
+
+function listFor({ bySubject, others }: Candidates, rule: WorkloadRule): Candidate[] {
+  const subject = rule.claims.find(({ name }) => name === 'sub')?.pattern;
+  if (subject === undefined || subject.includes('*')) return others;
+  const list = bySubject.get(subject) ?? [];
+  bySubject.set(subject, list);
+  return list;
 }
 
 function ruleFor(agent: Agent, issuer: Issuer, claims: JsonObject): WorkloadRule | undefined {
@@ -179,9 +198,7 @@ function ruleFor(agent: Agent, issuer: Issuer, claims: JsonObject): WorkloadRule
 }
 
 function fits(rule: WorkloadRule, claims: JsonObject): boolean {
-  return rule.claims.every(
-    ({ name, pattern }) => Object.hasOwn(claims, name) && claimFits(pattern, claims[name]),
-  );
+  return rule.claims.every(({ name, pattern }) => claimFits(pattern, claims[name]));
 }
 
 /**
@@ -260,7 +277,7 @@ function identityOf(
 
 /** Text of a claim within the bounds of issued credentials; anything else is left out. */
 function loggable(claims: JsonObject, name: string | undefined, bytes: number): string | undefined {
-  const value = name !== undefined && Object.hasOwn(claims, name) ? claims[name] : undefined;
+  const value = name === undefined ? undefined : claims[name];
   if (typeof value !== 'string' || value === '' || Buffer.byteLength(value) > bytes) {
     return undefined;
   }

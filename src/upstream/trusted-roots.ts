@@ -29,7 +29,8 @@ function certificatesOf(file: string): readonly string[] {
     throw new TrustError(`the file ${file} of \`trust\` cannot be read (${code}).`);
   }
   const found = text.match(certificate) ?? [];
-  if (found.length === 0 || !found.every(isCertificate)) {
+  const begun = text.split('-----BEGIN CERTIFICATE-----').length - 1;
+  if (begun === 0 || found.length < begun || !found.every(isCertificate)) {
     throw new TrustError(
       `the file ${file} of \`trust\` must hold certificates as PEM, and whole ones.`,
     );
