@@ -139,8 +139,13 @@ export function zooList(parts: ZooList = {}, key: KeyObject = zooKeys.privateKey
 }
 
 /** PEM of an authority's certificate, for a key of any kind; whoever signed it. */
-export function zooAuthority(name = 'Zoo', publicKey: KeyObject = zooKeys.publicKey): string {
+export function zooAuthority(
+  name = 'Zoo',
+  publicKey: KeyObject = zooKeys.publicKey,
+  more: ZooCertificate = {},
+): string {
   const certificate = zooCertificate({
+    ...more,
     issuer: nameOf(name),
     subject: nameOf(name),
     publicKey,

@@ -55,6 +55,8 @@ export interface LabOptions {
   readonly allow: readonly unknown[];
   /** Further keys of the agent. */
   readonly agent?: object;
+  /** Settings of the proxy, as `ProxyOptions` has them. */
+  readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -131,7 +133,9 @@ export class ClientLab {
     const canaries = await Promise.all([80, 443].map((port) => canary(forbiddenAddress, port)));
     for (const one of canaries) stack.use(one);
     const demo = agent(credential, options.allow, options.agent);
-    const proxy = await ProxyProcess.start({ allowlists: { 'demo.yaml': { agents: { demo } } } });
+    const allowlists = { 'demo.yaml': { agents: { demo } } };
+    const { settings = {} } = options;
+    const proxy = await ProxyProcess.start({ allowlists, settings });
     stack.use(proxy);
     return new ClientLab({ proxy, web, dns, home, canaries, stack: stack.move() });
   }
