@@ -48,6 +48,8 @@ const dispensable: readonly Column[] = [
 ];
 
 const GAP = 2;
+/** Of a target on a terminal: one long name must not take the place of every other column. */
+const LONGEST_TARGET = 40;
 
 /** The rows of an answer of `/connections`; null if it is none. */
 export function readRows(value: unknown): ConnectionRow[] | null {
@@ -56,14 +58,18 @@ export function readRows(value: unknown): ConnectionRow[] | null {
   return Array.isArray(value) && value.every(isRow) ? value : null;
 }
 
-/** A table of at most `width` characters a line, as many columns as fit; nothing for no rows. */
+/**
+ * A table of at most `width` characters a line, as many columns as fit, long targets by their end;
+ * with a width of Infinity all of everything. Nothing for no rows.
+ */
 export function connectionTable(
   rows: readonly ConnectionRow[],
   width: number,
   style: Styles,
 ): string {
   if (rows.length === 0) return '';
-  let shown: readonly Column[] = Object.values<Column>(columns);
+  const target = width === Infinity ? columns.target : { ...columns.target, cell: shortTarget };
+  let shown: readonly Column[] = Object.values<Column>({ ...columns, target });
   for (const column of dispensable) {
     if (widthOf(shown, rows) <= width) break;
     shown = shown.filter((other) => other !== column);
@@ -113,6 +119,12 @@ function columnWidth({ title, cell }: Column, rows: readonly ConnectionRow[]): n
 
 function targetOf({ host, port }: ConnectionRow): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Its end says most: the domain and the port. */
+function shortTarget(row: ConnectionRow): string {
+  const target = targetOf(row);
+  return target.length <= LONGEST_TARGET ? target : `…${target.slice(1 - LONGEST_TARGET)}`;
 }
 
 /** `48s`, `12m`, `3h05m`, `2d04h`. */

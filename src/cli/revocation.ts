@@ -12,6 +12,9 @@ import { adminAddress, askAdmin } from './admin-client.ts';
 import { CommandError, type Io } from './io.ts';
 import { plural } from './output.ts';
 
+/** UTF-16 code units of a text that messages repeat. */
+const LONGEST_MENTION = 30;
+
 /** Who stops something, and why. */
 export interface Reasons {
   readonly by: string;
@@ -95,6 +98,12 @@ export function revocable(
   text: string,
   policy: Policy | null,
 ): Pick<RevocationEntry, 'kind' | 'id'> {
+  if (/^(?:sp1\.|eyJ)/u.test(text)) {
+    throw new CommandError(
+      'this is a credential, not the id of one: write its id, as `sallyport token show` and the `token` of its log lines tell it. Who can see this command line can now use it.',
+      2,
+    );
+  }
   if (text.startsWith('agent:')) return { kind: 'agent', id: agentNamed(text.slice(6), policy) };
   if (policy?.agents.has(text) === true) return { kind: 'agent', id: text };
   const token = parseTokenId(text);
@@ -110,9 +119,14 @@ export function revocable(
   }
   if (isAgentId(text)) return { kind: 'agent', id: agentNamed(text, policy) };
   throw new CommandError(
-    `${JSON.stringify(clip(text))} is neither an agent nor the id of a credential: write an agent id, the \`token\` of a log line (01JD…, sha256:…, jwt:…, cert:…), or a certificate's serial number in hexadecimal. Never write the credential itself.`,
+    `${mention(text)} is neither an agent nor the id of a credential: write an agent id, the \`token\` of a log line (01JD…, sha256:…, jwt:…, cert:…), or a certificate's serial number in hexadecimal. Never write the credential itself.`,
     2,
   );
+}
+
+/** What is as long as a secret is not repeated: it may be one. */
+function mention(text: string): string {
+  return text.length > LONGEST_MENTION ? 'this' : JSON.stringify(clip(text));
 }
 
 /** Runs a change of the file; what it cannot write is a message and exit status 1. */

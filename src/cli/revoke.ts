@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addRevocations, type NewRevocation } from '../config/revocation-writer.ts';
+import type { Settings } from '../config/settings.ts';
 import type { RevocationEntry } from '../identity/revocations.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Io } from './io.ts';
@@ -67,7 +68,7 @@ export function createCommand(io: Io): Command {
       const who = entry.by === undefined ? '' : ` by ${entry.by}`;
       io.stdout.write(`revoked before${who}  ${whatOf(entry)}  ${style.dim(entry.place)}\n`);
     }
-    for (const entry of added) io.stdout.write(leftOver(entry, policy));
+    for (const entry of added) io.stdout.write(leftOver(entry, policy, settings));
     io.stdout.write(`${sentence}\n`);
     if (reasons.why === undefined && added.length > 0) {
       io.stdout.write(style.dim('The file does not say why: --why "…" would.\n'));
@@ -81,13 +82,18 @@ function whatOf({ kind, id, at }: RevocationEntry): string {
 }
 
 /** What an agent can still use: what was never issued does not end by being revoked. */
-function leftOver({ kind, id }: RevocationEntry, policy: Policy | null): string {
+function leftOver(
+  { kind, id }: RevocationEntry,
+  policy: Policy | null,
+  { listen }: Settings,
+): string {
   const agent = kind === 'agent' ? policy?.agents.get(id) : undefined;
   if (agent === undefined) return '';
   const { tokens, sourcesAlone } = agent.credentials;
   const left = [
     tokens.length === 0 ? '' : plural(tokens.length, 'static token'),
     sourcesAlone ? 'its source addresses' : '',
+    listen.some((on) => on.agent === id) ? 'its own listener' : '',
   ].filter((part) => part !== '');
   if (left.length === 0) return '';
   return `Agent ${id} can still use ${left.join(' and ')}, which nobody issued; \`sallyport quarantine ${id}\` ends everything.\n`;

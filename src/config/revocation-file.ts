@@ -55,13 +55,16 @@ const quarantinedFields = { agent: located(parsed(readAgentId)), ...common };
 const REVOKED = '{token: 01JD8Q6Z0000000000000000AB, by: alice@example.com, why: laptop lost}';
 const QUARANTINED = '{agent: demo, by: alice@example.com, why: odd uploads}';
 
+const TOO_LARGE =
+  'Take out what has expired by itself: an issued credential lives for 30 days at most.';
+
 const fileFields = {
   revoked: listOf(fieldsOf(revokedFields, REVOKED), 'credentials', `[${REVOKED}]`),
   quarantined: listOf(fieldsOf(quarantinedFields, QUARANTINED), 'agents', `[${QUARANTINED}]`),
 };
 
 /**
- * Reads what is revoked and quarantined. A directory without the file revokes nothing; one that
+ * Reads what is revoked and quarantined, once. A directory without the file revokes nothing; one that
  * cannot be read is an error. Never rejects.
  *
  * @param now ms since the epoch: times after it are warned about
@@ -71,12 +74,27 @@ export async function readRevocationFile(
   now: number,
   reader: FileReader = systemFiles,
 ): Promise<RevocationFile> {
-  try {
-    const bytes = await reader.read(join(directory, revocationFileName), MAX_YAML_BYTES + 1);
-    return parseRevocations(bytes, now);
-  } catch (error) {
-    return isMissing(error) ? await missing(directory, reader) : unreadable(error);
-  }
+  return await createRevocationReader(directory, () => now, reader)();
+}
+
+/** The same for a file that is read again and again: bytes that have not changed are not parsed again. */
+export function createRevocationReader(
+  directory: string,
+  now: () => number,
+  reader: FileReader = systemFiles,
+): () => Promise<RevocationFile> {
+  let last: { readonly bytes: Uint8Array; readonly file: RevocationFile } | null = null;
+  return async () => {
+    try {
+      const bytes = await reader.read(join(directory, revocationFileName), MAX_YAML_BYTES + 1);
+      if (last === null || Buffer.compare(bytes, last.bytes) !== 0) {
+        last = { bytes, file: parseRevocations(bytes, now()) };
+      }
+      return last.file;
+    } catch (error) {
+      return isMissing(error) ? await missing(directory, reader) : unreadable(error);
+    }
+  };
 }
 
 async function missing(directory: string, reader: FileReader): Promise<RevocationFile> {
@@ -101,7 +119,9 @@ function unreadable(error: unknown): RevocationFile {
 /** The same for bytes that are at hand. */
 export function parseRevocations(bytes: Uint8Array, now: number): RevocationFile {
   const yaml = readYaml(revocationFileName, bytes);
-  const problems = [...yaml.problems];
+  const problems = yaml.problems.map((problem) =>
+    problem.code === 'yaml-size' ? { ...problem, hint: TOO_LARGE } : problem,
+  );
   const report: Report = (at, code, message, hint) => {
     problems.push(problemAt(at, code, message, hint));
   };

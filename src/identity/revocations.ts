@@ -1,4 +1,4 @@
-import type { ClientCertificate, Evidence, Identity } from './identity.ts';
+import type { Evidence, Identity } from './identity.ts';
 
 /** One thing that somebody has ended before its time. Plain data: it travels to worker threads. */
 export interface RevocationEntry {
@@ -99,22 +99,16 @@ export class Revocations {
   /** Why this identity has ended, with the certificate shown beside it; null if it has not. O(1). */
   find(identity: Identity, { certificate }: Evidence): RevocationReason | null {
     if (this.entries.length === 0) return null;
-    if (this.#quarantined.has(identity.agent.id)) return 'agent_quarantined';
-    const ended =
-      this.#tokens.has(identity.token ?? '') ||
-      this.#endedWithAgent(identity.agent.id, issuedAt(identity)) ||
-      (certificate !== null && this.#certificateEnded(identity.agent.id, certificate));
-    return ended ? 'credential_revoked' : null;
-  }
-
-  #certificateEnded(agent: string, certificate: ClientCertificate): boolean {
-    if (this.#serials.has(wholeBytes(certificate.serial))) return true;
-    return this.#endedWithAgent(agent, certificate.issuedAt);
-  }
-
-  #endedWithAgent(agent: string, made: number | undefined): boolean {
-    const until = this.#agents.get(agent);
-    return until !== undefined && made !== undefined && made <= until;
+    const { agent, token } = identity;
+    if (this.#quarantined.has(agent.id)) return 'agent_quarantined';
+    if (token !== undefined && this.#tokens.has(token)) return 'credential_revoked';
+    if (certificate !== null && this.#serials.has(wholeBytes(certificate.serial))) {
+      return 'credential_revoked';
+    }
+    const until = this.#agents.get(agent.id);
+    if (until === undefined) return null;
+    const made = [issuedAt(identity), certificate?.issuedAt];
+    return made.some((time) => time !== undefined && time <= until) ? 'credential_revoked' : null;
   }
 
   #add({ kind, id, at }: RevocationEntry): void {

@@ -9,7 +9,7 @@ import {
   type ListenSetting,
   type UnixPath,
 } from '../config/listen-address.ts';
-import { readRevocationFile } from '../config/revocation-file.ts';
+import { createRevocationReader } from '../config/revocation-file.ts';
 import type { Settings } from '../config/settings.ts';
 import { didYouMean } from '../config/spelling.ts';
 import { systemClock } from '../core/clock.ts';
@@ -78,7 +78,7 @@ export async function startProxy(
   );
   const revocations = new RevocationPlane(
     {
-      read: () => readRevocationFile(settings.allowlists, systemClock.now()),
+      read: createRevocationReader(settings.allowlists, systemClock.now),
       workers,
       operations,
       policy: () => control.policy,

@@ -88,17 +88,21 @@ export class RevocationPlane {
     let file = await this.#options.read();
     for (let attempt = 1; attempt < ATTEMPTS && this.#isDoubtful(file); attempt++) {
       // Nothing is lifted yet, but what came with it does not wait.
-      if (file.entries !== null)
-        cut += await this.#put([...file.entries, ...this.#missingIn(file)]);
+      cut += await this.#putAll(file);
       await sleep(PAUSE);
       const again = await this.#options.read();
       const settled = fingerprint(again) === fingerprint(file);
       file = again;
-      if (settled) break;
+      if (settled) return cut + (await this.#accept(file));
     }
-    if (file.entries === null) this.#refuse(file.problems);
-    else cut += await this.#accept(file, file.entries);
-    return cut;
+    if (!this.#isDoubtful(file)) return cut + (await this.#accept(file));
+    // It still changes, so that the watcher will ask again.
+    return cut + (await this.#putAll(file));
+  }
+
+  /** Puts in force what the file has, and keeps what it has no longer. */
+  async #putAll(file: RevocationFile): Promise<number> {
+    return file.entries === null ? 0 : await this.#put([...file.entries, ...this.#missingIn(file)]);
   }
 
   #isDoubtful(file: RevocationFile): boolean {
@@ -111,9 +115,13 @@ export class RevocationPlane {
     return this.#entries.filter((entry) => !keys.has(keyOf(entry)));
   }
 
-  async #accept(file: RevocationFile, entries: readonly RevocationEntry[]): Promise<number> {
+  async #accept({ entries, problems, exists }: RevocationFile): Promise<number> {
     const { operations } = this.#options;
-    if (!file.exists && this.#entries.length > 0) {
+    if (entries === null) {
+      this.#refuse(problems);
+      return 0;
+    }
+    if (!exists && this.#entries.length > 0) {
       operations.warn(`${revocationFileName} is gone: nothing is revoked or quarantined any more`);
     }
     if (this.#errors.length > 0) operations.info(`${revocationFileName} is in force again`);

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { after, before, beforeEach, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -452,5 +454,54 @@ describe('the file', () => {
         return true;
       },
     );
+  });
+});
+
+describe('the admin listener', () => {
+  let proxy: ProxyProcess;
+  before(async () => {
+    proxy = await ProxyProcess.start({ allowlists });
+  });
+  after(() => proxy[Symbol.asyncDispose]());
+
+  async function post(body: string, headers: Record<string, string> = {}): Promise<number> {
+    const options = { port: proxy.adminPort, path: '/connections/cut', method: 'POST', headers };
+    const request = http.request({ ...options, agent: false });
+    request.on('error', () => undefined).end(body);
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    response.resume();
+    return response.statusCode ?? 0;
+  }
+
+  const bodies: [what: string, body: string, status: number][] = [
+    ['nothing', '', 400],
+    ['half of it', '{"ids": [', 400],
+    ['a list', '[]', 400],
+    ['null', 'null', 400],
+    ['no ids', '{}', 400],
+    ['ids of another kind', '{"ids": [1]}', 400],
+    ['a reason of another kind', '{"ids": [], "why": {}}', 400],
+    ['deep nesting', '['.repeat(50_000), 400],
+    ['too much', `{"ids": ["${'x'.repeat(70_000)}"]}`, 400],
+    ['nobody', '{"ids": []}', 200],
+    ['strangers', '{"ids": ["__proto__", "01JD"], "by": "\\u001b[31m"}', 200],
+  ];
+  for (const [what, body, status] of bodies) {
+    test(`${what}: ${status}`, async () => {
+      assert.equal(await post(body), status);
+      assert.ok(proxy.running);
+    });
+  }
+
+  test('a page in a browser cannot use it', async () => {
+    assert.equal(await post('{"ids": []}', { Origin: 'http://127.0.0.1' }), 403);
+    assert.equal(await post('{"ids": []}', { Host: 'rebound.test' }), 403);
+  });
+
+  test('other methods are told which there are', async () => {
+    assert.equal((await proxy.admin('/connections/cut')).status, 405);
+    assert.equal((await proxy.admin('/revocations', 'DELETE')).status, 405);
+    const { status: found, text } = await proxy.admin('/revocations');
+    assert.deepEqual([found, text], [200, '{"problems":[],"entries":[]}\n']);
   });
 });
