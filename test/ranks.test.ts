@@ -68,6 +68,8 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
     'src/cli/serve.ts': 'value',
     'src/cli/test.ts': 'value',
     'src/cli/token-attenuate.ts': 'value',
+    'src/cli/token-keys.ts': 'value',
+    'src/cli/token-show.ts': 'value',
     'src/cli/token.ts': 'value',
     'src/cli/unquarantine.ts': 'value',
   },

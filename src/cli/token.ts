@@ -7,6 +7,8 @@ import { addSettingsOptions, settingsFor } from './options.ts';
 import { writeJson } from './output.ts';
 import { scopeHelp } from './scope-option.ts';
 import { createAttenuate } from './token-attenuate.ts';
+import { createKeys } from './token-keys.ts';
+import { createShow } from './token-show.ts';
 
 interface IssueOptions {
   readonly ttl: string;
@@ -19,10 +21,14 @@ interface IssueOptions {
 /** `sallyport token issue`. */
 export function createCommand(io: Io): Command {
   return new Command('token')
-    .description('Issue short-lived credentials, and narrow them.')
+    .description(
+      'Issue short-lived credentials, narrow them, look at them; the keys that sign them.',
+    )
     .addHelpText('after', '\nExample:\n  sallyport token issue demo --ttl 8h\n')
     .addCommand(createIssue(io))
-    .addCommand(createAttenuate(io));
+    .addCommand(createAttenuate(io))
+    .addCommand(createShow(io))
+    .addCommand(createKeys(io));
 }
 
 function createIssue(io: Io): Command {

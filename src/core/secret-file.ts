@@ -20,6 +20,9 @@ export class SecretFileError extends Error {
 }
 
 const MAX_SIZE = 65_536;
+/** How often, and how far apart in milliseconds, a lock that somebody else holds is tried. */
+const LOCK_TRIES = 40;
+const LOCK_WAIT = 50;
 
 /**
  * The text of a file that only its owner may know; null if there is no such file. It must be a
@@ -129,5 +132,44 @@ function writeWhole(path: string, text: string, mode: number): void {
     fsyncSync(fd);
   } finally {
     closeSync(fd);
+  }
+}
+
+/**
+ * Puts another text in a secret file's place, mode 0600: whole or not at all. Of processes that do
+ * so at the same time one goes after the other, so that no change is lost; a lock file beside it,
+ * `.lock`, sees to that.
+ *
+ * @param change the present text → the new one
+ * @throws SecretFileError if there is no such file, it is unsafe, cannot be replaced, or is locked for
+ * more than two seconds; and whatever `change` throws
+ */
+export function changeSecretFile(path: string, change: (text: string) => string): void {
+  const lock = `${path}.lock`;
+  for (let tries = 1; !createSecretFile(lock, ''); tries++) {
+    if (tries === LOCK_TRIES) {
+      throw new SecretFileError(
+        `${path} is being changed by somebody else: if nobody is, remove ${lock}.`,
+      );
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOCK_WAIT);
+  }
+  try {
+    const text = readSecretFile(path);
+    if (text === null) throw new SecretFileError(`${path} does not exist.`);
+    replaceFile(path, change(text));
+  } finally {
+    unlinkSync(lock);
+  }
+}
+
+function replaceFile(path: string, text: string): void {
+  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
+  try {
+    writeWhole(temporary, text, 0o600);
+    renameSync(temporary, path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new SecretFileError(`${path} cannot be replaced (${code}).`, { cause: error });
   }
 }

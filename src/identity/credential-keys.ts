@@ -1,5 +1,11 @@
 import { createSecretKey, hash, type KeyObject, randomBytes } from 'node:crypto';
-import { createSecretFile, readSecretFile, SecretFileError } from '../core/secret-file.ts';
+import {
+  changeSecretFile,
+  createSecretFile,
+  readSecretFile,
+  SecretFileError,
+} from '../core/secret-file.ts';
+import { maxTtl } from './credential-claims.ts';
 
 /** A key that signs issued credentials. */
 export interface CredentialKey {
@@ -22,8 +28,8 @@ export interface CredentialKeys {
 
 const keyLine = /^([0-9a-f]{64})(?: until (\S+))?$/u;
 
-const keyFileHead = `# Keys of issued credentials. The first signs, all verify: to rotate, put a new line on top
-# (openssl rand -hex 32), and remove the old one when the credentials it signed have expired.
+const keyFileHead = `# Keys of issued credentials, one per line. The first signs, all verify, each until the end that
+# may stand behind it. \`sallyport token keys --rotate\` puts a new one on top.
 `;
 
 /**
@@ -36,7 +42,7 @@ export function openCredentialKeys(path: string): CredentialKeys {
   const text = readSecretFile(path);
   if (text !== null) return parseCredentialKeys(text, path);
   // If another process was faster, its key is the one to load.
-  createSecretFile(path, `${keyFileHead}${randomBytes(32).toString('hex')}\n`);
+  createSecretFile(path, `${keyFileHead}${freshLine()}\n`);
   return loadCredentialKeys(path);
 }
 
@@ -64,7 +70,7 @@ export function parseCredentialKeys(text: string, path: string): CredentialKeys 
   const keys = new Map<string, CredentialKey>();
   for (const [index, raw] of text.split('\n').entries()) {
     const line = raw.trim();
-    if (line === '' || line.startsWith('#')) continue;
+    if (!isKeyLine(line)) continue;
     const where = `${path}:${index + 1}`;
     const [, digits, end] = keyLine.exec(line) ?? [];
     if (digits === undefined) {
@@ -85,6 +91,29 @@ export function parseCredentialKeys(text: string, path: string): CredentialKeys 
   return credentialKeys([...keys.values()], signing);
 }
 
+/**
+ * Puts a fresh key on top of the file. Those that were there and have no end verify for as long as a
+ * credential can live, so that nobody notices and no line has to be remembered.
+ *
+ * @param nowMs wall clock, milliseconds since the Unix epoch
+ * @throws SecretFileError as `loadCredentialKeys`, or if the file cannot be replaced
+ */
+export function rotateCredentialKeys(path: string, nowMs: number): CredentialKeys {
+  const end = new Date((Math.ceil(nowMs / 1000) + maxTtl) * 1000).toISOString();
+  changeSecretFile(path, (text) => {
+    parseCredentialKeys(text, path);
+    const lines = text.trimEnd().split('\n');
+    const first = lines.findIndex((line) => isKeyLine(line));
+    const ending = lines.map((line) => {
+      return isKeyLine(line) && !line.includes(' until ')
+        ? `${line.trim()} until ${end.replace('.000Z', 'Z')}`
+        : line;
+    });
+    return `${ending.toSpliced(first, 0, freshLine()).join('\n')}\n`;
+  });
+  return loadCredentialKeys(path);
+}
+
 /** @param all each once, `signing` among them */
 export function credentialKeys(
   all: readonly CredentialKey[],
@@ -101,6 +130,15 @@ export function credentialKeys(
 export function credentialKey(secret: Buffer, until = Number.POSITIVE_INFINITY): CredentialKey {
   const named = Buffer.concat([Buffer.from('sallyport credential key id\n'), secret]);
   return { id: hash('sha256', named).slice(0, 8), key: createSecretKey(secret), until };
+}
+
+/** Any line that counts: neither empty nor a comment. */
+function isKeyLine(line: string): boolean {
+  return line.trim() !== '' && !line.trim().startsWith('#');
+}
+
+function freshLine(): string {
+  return randomBytes(32).toString('hex');
 }
 
 /** @throws SecretFileError if it is not a time in UTC to the second */

@@ -21,13 +21,13 @@ export interface ReachableEntry {
 }
 
 /** Holders can write scopes whose parts multiply; beyond this many terms nothing is worked out. */
-const MOST_TERMS = 64;
+const MOST_TERMS = 32;
 
 const everything: readonly ScopeTerm[] = [{ group: undefined, host: undefined }];
 
 /**
- * A scope as alternatives, of which one must hold. Where they would be more than 64, the parts that
- * follow are left aside and `exact` is false: the scope is then narrower than the terms.
+ * A scope as alternatives, of which one must hold. Where they would be more than 32, the parts from
+ * there on are left aside and `exact` is false: the scope is then narrower than the terms.
  */
 export function scopeTerms(scope: CredentialScope | undefined): {
   readonly terms: readonly ScopeTerm[];
@@ -42,7 +42,8 @@ export function scopeTerms(scope: CredentialScope | undefined): {
       }
     }
     if (next.size > MOST_TERMS) return { terms, exact: false };
-    terms = [...next.values()];
+    const all = [...next.values()];
+    terms = all.filter((term) => !all.some((other) => other !== term && includes(other, term)));
   }
   return { terms, exact: true };
 }
@@ -65,6 +66,13 @@ export function reachableEntries(
   for (const { group, until } of agent.groups) add(group.allow, until);
   add(agent.allow, Number.POSITIVE_INFINITY);
   return found;
+}
+
+/** No two terms are equal, so that of two that include each other there are none. */
+function includes(wide: ScopeTerm, term: ScopeTerm): boolean {
+  if (wide.group !== undefined && wide.group !== term.group) return false;
+  if (wide.host === undefined) return true;
+  return term.host !== undefined && meet(term.host, wide.host)?.text === term.host.text;
 }
 
 function* narrowed(term: ScopeTerm, { groups, hosts }: ScopePart): Generator<ScopeTerm> {

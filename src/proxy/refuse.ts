@@ -1,5 +1,6 @@
 import type { Reason } from '../core/reasons.ts';
 import { reasons } from '../core/reasons.ts';
+import type { CredentialScope } from '../policy/credential-scope.ts';
 import type { Exchange } from './exchange.ts';
 
 /** A refusal ready to send: CONNECT and plain HTTP get the same bytes. */
@@ -21,6 +22,9 @@ export interface RefusalDetail {
   /** DNS response code, sent as `rcode` of Proxy-Status (RFC 9209 §2.3.2). */
   readonly rcode?: string;
 }
+
+/** Groups and hosts that a hint names. */
+const MOST_NAMES = 8;
 
 const policyUrl = 'http://sallyport.internal/policy';
 
@@ -161,6 +165,9 @@ function sentence(reason: Reason, exchange: Exchange): string {
     case 'bad_target':
       return 'the request target is malformed; write host:port';
     case 'host_not_allowed':
+      if (exchange.identity?.scope !== undefined) {
+        return `${host} is not on the part of agent ${agent}'s allowlist that this credential is narrowed to`;
+      }
       return `${host} is not on the allowlist of agent ${agent}`;
     case 'port_not_allowed':
       return `port ${port} of ${host} is not on the allowlist of agent ${agent}`;
@@ -241,15 +248,29 @@ function hint(reason: Reason, exchange: Exchange): string {
   }
 }
 
+/** The parts of a scope, each with the first few of its names. */
+function narrowedTo(scope: CredentialScope): string {
+  const parts = scope.map(({ groups, hosts }) => {
+    const names = [...groups, ...hosts.map(({ text }) => text)];
+    return firstOf(names);
+  });
+  return `This credential is narrowed to ${parts.join('; of that to ')}.`;
+}
+
 function mayReach(exchange: Exchange): string {
   const agent = exchange.agent;
   if (agent === undefined) return '';
+  const scope = exchange.identity?.scope;
+  if (scope !== undefined) return `${narrowedTo(scope)} `;
   const groups = agent.groups.map((grant) => grant.group.name);
   const patterns = agent.allow.map((entry) => entry.pattern);
   // A host with an entry for each scheme or port is named once.
   const names = [...new Set([...groups, ...patterns])];
   if (names.length === 0) return `Agent ${agent.id} may reach nothing. `;
-  const shown = names.slice(0, 8).join(', ');
-  const more = names.length > 8 ? ` and ${names.length - 8} more` : '';
-  return `Agent ${agent.id} may reach: ${shown}${more}. `;
+  return `Agent ${agent.id} may reach: ${firstOf(names)}. `;
+}
+
+function firstOf(names: readonly string[]): string {
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : '';
+  return names.slice(0, MOST_NAMES).join(', ') + more;
 }

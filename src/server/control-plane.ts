@@ -11,6 +11,8 @@ import type { RevokingWorker } from './revocation-plane.ts';
 /** A worker as the control plane sees it: in this thread or in another one. */
 export interface Worker extends RevokingWorker {
   apply(compiled: CompileResult, policy: Policy): void;
+  /** Reads the credential keys again. */
+  useKeys(): void;
   reopenLog(): void;
   snapshot(): Promise<MetricsSnapshot>;
   connections(): Promise<LiveDescription[]>;
@@ -153,6 +155,10 @@ export class ControlPlane {
   /** Ends live connections by their ids; gives those that there were. */
   async cut(order: CutOrder): Promise<string[]> {
     return (await Promise.all(this.#options.workers.map((worker) => worker.cut(order)))).flat();
+  }
+
+  useKeys(): void {
+    for (const worker of this.#options.workers) worker.useKeys();
   }
 
   reopenLogs(): void {

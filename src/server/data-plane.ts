@@ -2,7 +2,8 @@ import type { HostPort, ListenSetting } from '../config/listen-address.ts';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
 import { parseIp } from '../core/ip.ts';
-import { openCredentialKeys } from '../identity/credential-keys.ts';
+import { SecretFileError } from '../core/secret-file.ts';
+import { loadCredentialKeys, openCredentialKeys } from '../identity/credential-keys.ts';
 import { AgentIdentifier } from '../identity/identify.ts';
 import { type RevocationEntry, Revocations } from '../identity/revocations.ts';
 import { FileEgressLog } from '../observe/file-egress-log.ts';
@@ -80,6 +81,8 @@ export class DataPlane {
   /** Looks at the files of TLS listeners. */
   readonly #files: NodeJS.Timeout;
   readonly #workers: number;
+  readonly #keyFile: string;
+  readonly #operations: OperationsLog;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
   #started = false;
@@ -94,6 +97,8 @@ export class DataPlane {
   ) {
     this.#policy = policy;
     this.#workers = options.workers;
+    this.#keyFile = options.keys;
+    this.#operations = operations;
     this.log = new FileEgressLog({
       path: options.log,
       clock,
@@ -222,6 +227,19 @@ export class DataPlane {
     };
     this.#connections.cutWhere(chosen, 'policy_changed');
     return found;
+  }
+
+  /** The key file is another one, or a key has ended: what was proven with a key that is gone is cut. */
+  useKeys(): void {
+    try {
+      this.#identifier.useKeys(loadCredentialKeys(this.#keyFile));
+    } catch (error) {
+      // It was right a moment ago; when it is again, the order comes again.
+      if (!(error instanceof SecretFileError)) throw error;
+      this.#operations.error('credential keys not read again', { problem: error.message });
+      return;
+    }
+    this.#connections.rejudge(this.#policy);
   }
 
   /** A reload was refused: the policy in force stays, and the log says so. */

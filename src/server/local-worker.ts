@@ -35,6 +35,10 @@ export class LocalWorker implements Worker {
     this.#plane.refuseReload(entry);
   }
 
+  useKeys(): void {
+    this.#plane.useKeys();
+  }
+
   reopenLog(): void {
     this.#plane.reopenLog();
   }

@@ -22,6 +22,7 @@ import { Admin } from './admin.ts';
 import { ControlPlane, type Worker } from './control-plane.ts';
 import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
+import { KeyWatch } from './key-watch.ts';
 import { LocalWorker } from './local-worker.ts';
 import { RevocationPlane } from './revocation-plane.ts';
 import { ThreadWorker } from './thread-worker.ts';
@@ -61,7 +62,7 @@ export async function startProxy(
 ): Promise<RunningProxy> {
   checkAgents(settings.listen, policy);
   const options = planeOptions(settings, operations);
-  openCredentialKeys(options.keys);
+  const keys = openCredentialKeys(options.keys);
   checkTrust(options.trust);
   const { workers, listeners, own } =
     options.workers === 1
@@ -101,6 +102,10 @@ export async function startProxy(
   };
   const watcher = new Watcher(settings.allowlists, () => reload('if-changed'));
   await watcher.start();
+  const keyWatch = new KeyWatch(options.keys, keys, systemClock, operations, () =>
+    control.useKeys(),
+  );
+  keyWatch.start();
   // What changed since the files were first read, the watcher takes for known.
   reload('if-changed');
   return {
@@ -111,6 +116,7 @@ export async function startProxy(
     reopenLogs: () => control.reopenLogs(),
     stop: async (hurry) => {
       watcher.close();
+      keyWatch.close();
       await control.drain(settings.limits.drainTimeout, hurry);
       admin.close();
     },

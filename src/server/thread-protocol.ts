@@ -26,6 +26,7 @@ export type ToThread =
   | { readonly order: 'own'; readonly listeners: readonly HostPort[] }
   | { readonly order: 'apply'; readonly files: ReadonlyMap<string, string> }
   | { readonly order: 'refuse'; readonly entry: string | undefined }
+  | { readonly order: 'keys' }
   | { readonly order: 'reopen' }
   | { readonly order: 'drain' }
   | {

@@ -98,6 +98,10 @@ export class ThreadWorker implements Worker {
     this.#send({ order: 'refuse', entry });
   }
 
+  useKeys(): void {
+    this.#send({ order: 'keys' });
+  }
+
   reopenLog(): void {
     this.#send({ order: 'reopen' });
   }

@@ -34,6 +34,8 @@ function obey(message: Exclude<ToThread, { call: number }>): void {
       return plane.apply(compiled(message.files));
     case 'refuse':
       return plane.refuseReload(message.entry);
+    case 'keys':
+      return plane.useKeys();
     case 'reopen':
       return plane.reopenLog();
     case 'drain':
