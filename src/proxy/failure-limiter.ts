@@ -31,6 +31,9 @@ const maxHeld = 1_024;
 /** Sources that are remembered. A forgotten one has its burst again; its waiting answers still count in all. */
 const maxSources = 16_384;
 
+/** What is no guess. */
+const uncounted: ReadonlySet<Reason> = new Set(['no_credentials', 'agent_quarantined']);
+
 /** Failed credentials of one address; of a Unix socket those of all its clients. */
 interface Source {
   /** Theoretical arrival time of the generic cell rate algorithm, monotonic milliseconds. */
@@ -52,7 +55,7 @@ export interface FailureLimiterOptions {
  * at once, whoever else fails behind the same address. Only the answers to failures are rationed: a
  * source may fail twenty times, and once more every two seconds; beyond that each answer waits for a
  * second, and where too many wait the connection is closed. Who shows no credential at all does not
- * count: many clients ask once without.
+ * count, because many clients ask once without; nor does who is quarantined, and has proven who it is.
  */
 export class FailureLimiter {
   readonly #clock: Clock;
@@ -76,7 +79,7 @@ export class FailureLimiter {
 
   /** How to end the connection of a client that could not be identified; its `end` is to be called once. */
   farewell(client: Pick<Client, 'source' | 'client'>, reason: Reason): Farewell {
-    if (reason === 'no_credentials') return this.#say(reason, 'at_once', atOnce);
+    if (uncounted.has(reason)) return this.#say(reason, 'at_once', atOnce);
     const source = this.#source(sourceKey(client));
     const now = this.#clock.monotonic();
     const start = Math.max(source.nextAt, now);

@@ -72,12 +72,14 @@ describe('the ration of one source', () => {
     assert.deepEqual(stage.fails(21), { at_once: 20, held: 1 });
   });
 
-  test('is not touched by who shows no credential', () => {
-    const stage = new Stage();
-    for (let n = 0; n < 100; n++) assert.ok(stage.fail('192.0.2.1', 'no_credentials').answered);
-    assert.deepEqual(new Set(stage.counted), new Set(['no_credentials at_once']));
-    assert.deepEqual(stage.fails(20), { at_once: 20 });
-  });
+  for (const reason of ['no_credentials', 'agent_quarantined'] as const) {
+    test(`is not touched by ${reason}`, () => {
+      const stage = new Stage();
+      for (let n = 0; n < 100; n++) assert.ok(stage.fail('192.0.2.1', reason).answered);
+      assert.deepEqual(new Set(stage.counted), new Set([`${reason} at_once`]));
+      assert.deepEqual(stage.fails(20), { at_once: 20 });
+    });
+  }
 
   test('counts every other failure', () => {
     const stage = new Stage();

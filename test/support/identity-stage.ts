@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Installation } from './command.ts';
+import { Installation, runCommand } from './command.ts';
 import { type DnsServer, startDnsServer } from './dns-server.ts';
 import { type EgressLine, onlyLine, parseEgressLog } from './egress-lines.ts';
 import { type EntryPoint, entryPoints, idOf, secretsIn, shownOf } from './identity-entries.ts';
@@ -55,6 +55,9 @@ export const issuerKeys = {
   mesh: new TestKey('mesh-1', 'ES256'),
 };
 
+/** The SPIFFE id by which `worker` is known. */
+export const workerId = 'spiffe://example.com/agent/worker';
+
 const ci = 'https://ci.test';
 const workload = (issuer: string, sub: string, more: object = {}) => ({
   credentials: { issued: false, workloads: [{ issuer, claims: { sub }, ...more }] },
@@ -90,6 +93,9 @@ const allowlists = {
         ...workload('ci', 'repo:example/app:*', { task: 'run_id', 'requested-by': 'actor' }),
       }),
       service: agent('-', allow, workload('mesh', 'spiffe://example.com/ns/*/sa/service')),
+      worker: agent('-', allow, {
+        credentials: { tokens: [tokenDigest(token('worker'))], certificates: [workerId] },
+      }),
       inside: agent('-', allow, tokensOnly('inside', { sources: ['127.9.0.0/16'] })),
     },
   },
@@ -132,14 +138,15 @@ export class IdentityStage implements AsyncDisposable {
     this.origins = origins;
   }
 
-  static async start(): Promise<IdentityStage> {
+  /** @param listen listeners, the first a plain port for all */
+  static async start(listen: readonly unknown[] = ['127.0.0.1:0']): Promise<IdentityStage> {
     const zone = { '*': { a: [address] } };
     const dns = await startDnsServer({ address: dnsAddress, port: 53, zone });
     const origins = await Promise.all([
       startTcpOrigin({ address, port: 22 }, echo),
       startTcpOrigin({ address, port: 80 }, web),
     ]);
-    const proxy = await ProxyProcess.start({ allowlists });
+    const proxy = await ProxyProcess.start({ allowlists, settings: { listen } });
     const stage = new IdentityStage(proxy, dns, origins);
     const client = await stage.connect();
     client.write(connectHead('tcp.test:22'));
@@ -154,6 +161,15 @@ export class IdentityStage implements AsyncDisposable {
     await this.#dns.close();
     this.#ours[Symbol.dispose]();
     this.#foreign[Symbol.dispose]();
+  }
+
+  /** Runs a command against the proxy, as its user would. */
+  async command(...argv: readonly string[]): Promise<string> {
+    const config = ['--config', path.join(this.proxy.directory, 'sallyport.yaml')];
+    const admin = { SALLYPORT_ADMIN: `127.0.0.1:${this.proxy.adminPort}` };
+    const { status, stdout, stderr } = await runCommand([...argv, ...config], admin);
+    assert.equal(status, 0, stderr);
+    return stdout.trim();
   }
 
   /** The same credential with less in it, by the command. */
@@ -283,9 +299,13 @@ export class IdentityStage implements AsyncDisposable {
 
   async #refused(row: Row, point: EntryPoint, client: RawClient): Promise<void> {
     const answer = await client.readToClose();
-    assert.equal(shownOf(answer), this.#challenge, point.name);
+    // The one that tells who it is, to somebody who has proven to be that.
+    const isQuarantined = row.reason === 'agent_quarantined';
+    const status = isQuarantined ? 403 : 407;
+    if (!isQuarantined) assert.equal(shownOf(answer), this.#challenge, point.name);
+    else assert.match(answer.toString('latin1'), /^HTTP\/1\.1 403 agent \w+ is quarantined\r\n/);
     const line = onlyLine(this.newLines(), { event: 'block', id: idOf(answer) ?? 'none' });
-    assert.deepEqual([line.reason, line.status], [row.reason, 407], point.name);
+    assert.deepEqual([line.reason, line.status], [row.reason, status], point.name);
     this.#compare(row, point, line);
   }
 
