@@ -93,7 +93,7 @@ function printText(io: Io, { facts, agents, ours }: Shown, problem: string | nul
     `issued   ${iso(facts.issuedAt)}`,
     `from     ${iso(facts.notBefore)}`,
     `expires  ${iso(facts.expiresAt)}`,
-    `signed   ${ours ? 'by the authority under certs/' : 'by another authority than the one under certs/'}`,
+    `signed   ${ours ? '' : 'not '}by the authority under certs/`,
     ...agents.map(({ id, at }) => `agent    ${id} (${at})`),
     ...(problem === null ? [] : [`problem  ${problem}`]),
   ];

@@ -7,6 +7,7 @@ import { replaceSecretFile, SecretFileError } from '../core/secret-file.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 import { type Authority, authorityPaths, loadAuthority } from '../tls/authority.ts';
 import { issueClientCertificate, type Leaf } from '../tls/leaf.ts';
+import { pemBlocks } from '../tls/pem.ts';
 import { CommandError } from './io.ts';
 import type { TtlBounds } from './issue.ts';
 import { knownAgent } from './load-policy.ts';
@@ -121,11 +122,16 @@ export function certificateListener(
   return null;
 }
 
-/** Is this file a certificate that the authority has signed? Another one's is for the system's roots to know. */
+/**
+ * Is this file a certificate that an authority of the other file has signed? While one authority takes
+ * over from another there are two. What neither signed is for the system's own roots to know.
+ */
 export function isSignedBy(file: string, authorityFile: string): boolean {
   try {
-    const authority = new X509Certificate(readFileSync(authorityFile));
-    return new X509Certificate(readFileSync(file)).verify(authority.publicKey);
+    const certificate = new X509Certificate(readFileSync(file));
+    return pemBlocks(readFileSync(authorityFile, 'latin1'), 'CERTIFICATE').some((der) =>
+      certificate.verify(new X509Certificate(der).publicKey),
+    );
   } catch {
     return false;
   }

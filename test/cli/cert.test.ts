@@ -329,6 +329,28 @@ agent    demo (agents.yaml:2)
     });
   }
 
+  test('one of the authority that is being replaced', async () => {
+    using home = await withAuthority();
+    await home.run(['cert', 'issue', 'demo'], now);
+    const file = path.join(home.certs, 'agents', 'demo.crt');
+    const [certificate, key] = ['ca.crt', 'ca.key'].map((name) => path.join(home.certs, name)) as [
+      string,
+      string,
+    ];
+    const old = fs.readFileSync(certificate, 'utf8');
+    fs.rmSync(certificate);
+    fs.rmSync(key);
+    await home.run(['ca', 'init'], now);
+    const alone = await home.run(['cert', 'show', file], now);
+    assert.match(alone.stdout, /^signed {3}not by the authority/mu);
+    fs.appendFileSync(certificate, old);
+    const beside = await home.run(['cert', 'show', file], now);
+    assert.match(beside.stdout, /^signed {3}by the authority/mu);
+    // The first one in the file signs.
+    const again = await home.run(['cert', 'issue', 'demo', '--json'], now);
+    assert.equal(again.status, 0, again.stderr);
+  });
+
   test('one that nobody lists, of another authority', async () => {
     using home = await withAuthority();
     const file = path.join(home.root, 'x.crt');
@@ -336,7 +358,7 @@ agent    demo (agents.yaml:2)
     const result = await home.run(['cert', 'show', file], now);
     assert.equal(result.status, 1);
     assert.match(result.stdout, /^subject {2}CN=stranger\n/u);
-    assert.match(result.stdout, /by another authority/u);
+    assert.match(result.stdout, /^signed {3}not by the authority under certs\/$/mu);
     assert.match(result.stdout, /problem {2}no agent lists it/u);
   });
 
