@@ -1,4 +1,4 @@
-import { isAbsolute, join, relative, resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import type { Settings } from '../config/settings.ts';
 import { authorityPaths } from '../tls/authority.ts';
@@ -8,6 +8,7 @@ import {
   asCommand,
   certificateListener,
   clientTtl,
+  directoryFor,
   type IssuedCertificate,
   isSignedBy,
   issueCertificateFor,
@@ -122,7 +123,7 @@ function createServer(io: Io): Command {
     }
     const ttl = parseTtl(options.ttl, serverTtl);
     const { certs } = settingsFor(io, options);
-    const directory = options.out ?? join(certs, 'listeners');
+    const directory = directoryFor(certs, options.out, 'listeners');
     const { leaf, files } = asCommand(() => {
       const made = issueServerCertificate(openAuthority(certs), names, io.clock.now(), ttl * 1000);
       // Colons of IPv6 addresses are better not in names of files.
@@ -154,6 +155,7 @@ function shellWord(path: string): string {
 
 /** As short as it can be said from here; JSON, which YAML reads, where it is not plain. */
 function yamlText(path: string): string {
-  const short = isAbsolute(path) ? path : `./${relative('.', resolve(path))}`;
+  const below = relative('.', resolve(path));
+  const short = below.startsWith('..') ? resolve(path) : `./${below}`;
   return /^[\w./-]+$/u.test(short) ? short : JSON.stringify(short);
 }

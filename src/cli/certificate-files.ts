@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
@@ -52,7 +52,7 @@ export interface ClientFiles {
  *
  * @param now wall clock, milliseconds since the Unix epoch
  * @throws CommandError (1) if there is no such agent, it lists no certificate or not this one, or
- * there is no usable authority
+ * there is no usable authority; (2) if the files may not go there
  */
 export function issueCertificateFor(
   policy: Policy,
@@ -62,10 +62,16 @@ export function issueCertificateFor(
 ): IssuedCertificate {
   const agent = knownAgent(policy, request.agent);
   const name = nameOf(agent, request.spiffe);
+  const directory = directoryFor(certs, request.out, 'agents');
+  if (request.out !== undefined && agent.id === 'ca') {
+    throw new CommandError(
+      'the files of the agent ca would be the one of the authority: leave out --out.',
+      2,
+    );
+  }
   return asCommand(() => {
     const authority = openAuthority(certs);
     const leaf = issueClientCertificate(authority, name, now, request.ttl * 1000);
-    const directory = resolve(request.out ?? join(certs, 'agents'));
     const paths = writeLeaf(directory, agent.id, leaf);
     const files = { ...paths, authority: resolve(authorityPaths(certs).certificate) };
     if (request.out !== undefined) {
@@ -74,6 +80,30 @@ export function issueCertificateFor(
     }
     return { agent, name, token: `cert:${leaf.serial}`, expiresAt: leaf.notAfter, files };
   });
+}
+
+/**
+ * Where the files of a certificate go, absolute. Never among the authority's own keys: files are
+ * replaced, and an agent or a host may be called as one of those.
+ *
+ * @throws CommandError (2) if `out` is the certs directory
+ */
+export function directoryFor(certs: string, out: string | undefined, folder: string): string {
+  if (out === undefined) return resolve(certs, folder);
+  if (realPath(out) !== realPath(certs)) return resolve(out);
+  throw new CommandError(
+    `--out ${out}: that is where the keys of the authority are. Name another directory, or leave out --out for ${join(certs, folder)}.`,
+    2,
+  );
+}
+
+/** Without symbolic links, as far as it exists. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
+  }
 }
 
 /**

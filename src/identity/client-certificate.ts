@@ -25,6 +25,8 @@ export interface CertificateFacts extends Omit<ClientCertificate, 'isListed'> {
 /** A certificate of a thousand bytes is common; one of this size is an attack. */
 const MAX_BYTES = 65_536;
 const MAX_ALTERNATIVE_NAMES = 1024;
+/** Of purposes, and of attributes in a subject. */
+const MAX_LISTED = 64;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
 /**
@@ -122,7 +124,10 @@ function signsOnly(value: Buffer): boolean {
 function readPurposes(value: Buffer): string[] {
   const list = enterWhole(value, tags.sequence);
   const purposes: string[] = [];
-  while (!list.atEnd) purposes.push(readObjectId(list));
+  while (!list.atEnd) {
+    if (purposes.length === MAX_LISTED) throw new DerError('too many purposes');
+    purposes.push(readObjectId(list));
+  }
   return purposes;
 }
 
@@ -181,17 +186,19 @@ function isAlternativeName(tag: number, content: Buffer): boolean {
 /** The subject as `certificates` of an agent writes it; null if it is empty or cannot be written so. */
 function subjectOf(name: Buffer): string | null {
   const sets = enterWhole(name, tags.sequence);
-  const attributes: NameAttribute[] = [];
-  let plain = true;
+  const attributes: (NameAttribute | null)[] = [];
   while (!sets.atEnd) {
     const set = sets.enter(tags.set);
-    const attribute = readAttribute(set);
+    attributes.push(readAttribute(set));
     // A set of several has no order of its own, so that it has no one text either.
-    if (attribute === null || !set.atEnd) plain = false;
-    else attributes.push(attribute);
-    while (!set.atEnd) readAttribute(set);
+    while (!set.atEnd) {
+      readAttribute(set);
+      attributes.push(null);
+    }
+    if (attributes.length > MAX_LISTED) throw new DerError('too many attributes');
   }
-  return plain ? formatSubject(attributes) : null;
+  const plain = attributes.filter((attribute) => attribute !== null);
+  return plain.length === attributes.length ? formatSubject(plain) : null;
 }
 
 /** Null for an attribute or an encoding that an exact subject does not have. */

@@ -267,11 +267,32 @@ describe('cert server', () => {
     });
   });
 
-  test('cannot touch the authority, whatever the name', async () => {
+  test('cannot touch the authority, whatever the name and the directory', async () => {
     using home = await withAuthority();
-    const before = fs.readFileSync(path.join(home.certs, 'ca.key'), 'utf8');
-    assert.equal((await home.run(['cert', 'server', 'ca'], now)).status, 0);
-    assert.equal(fs.readFileSync(path.join(home.certs, 'ca.key'), 'utf8'), before);
+    home.allow(
+      'ca.yaml',
+      'agents:\n  ca: {owner: a@b.example, purpose: p, credentials: {certificates: ["CN=ca"]}}\n',
+    );
+    const link = path.join(home.root, 'link');
+    fs.symlinkSync(home.certs, link);
+    const out = path.join(home.root, 'out');
+    const read = (name: string) => fs.readFileSync(path.join(home.certs, name), 'utf8');
+    const before = [read('ca.key'), read('ca.crt')];
+    const cases: readonly [readonly string[], number][] = [
+      [['server', 'ca'], 0],
+      [['server', 'ca', '--out', home.certs], 2],
+      [['server', 'ca', '--out', `${link}/`], 2],
+      [['server', 'ca', '--out', out], 0],
+      [['issue', 'ca'], 0],
+      [['issue', 'ca', '--out', home.certs], 2],
+      [['issue', 'demo', '--out', link], 2],
+      [['issue', 'ca', '--out', out], 2],
+    ];
+    for (const [argv, status] of cases) {
+      const result = await home.run(['cert', ...argv], now);
+      assert.equal(result.status, status, argv.join(' ') + result.stderr);
+      assert.deepEqual([read('ca.key'), read('ca.crt')], before);
+    }
   });
 
   for (const name of ['Proxy.internal', '*.example.com', '../ca', '10.0.0.0/8', '[::1]']) {

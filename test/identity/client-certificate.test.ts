@@ -193,6 +193,17 @@ describe('proves nobody', () => {
     ['a server', { extensions: [purposes('server')] }, /lacks clientAuth/],
     ['any purpose', { extensions: [purposes('any')] }, /lacks clientAuth/],
     ['no purpose', { extensions: [purposes()] }, /lacks clientAuth/],
+    [
+      '65 purposes',
+      { extensions: [purposes(...Array.from({ length: 65 }, () => 'client' as const))] },
+      /too many purposes/,
+    ],
+    [
+      '65 attributes',
+      { subject: subject(...Array.from({ length: 65 }, () => ['OU', 'x'] as [string, string])) },
+      /too many attributes/,
+    ],
+    ['an empty set in the subject', { subject: sequence(set()) }, /30 belongs where the end is/],
     ['keyCertSign', { extensions: [usage(0x84)] }, /key usage/],
     ['cRLSign', { extensions: [usage(0x82)] }, /key usage/],
     ['no digitalSignature', { extensions: [usage(0x20)] }, /key usage/],
