@@ -28,6 +28,7 @@ import type { YamlNode } from './yaml.ts';
 /** One definition below `issuers`, with the places that checks between files name. */
 export interface IssuerDefinition extends Omit<Issuer, 'at'> {
   readonly at: Position;
+  readonly note: string | undefined;
   readonly keysAt: Position;
   readonly addressesAt: Position;
 }
@@ -55,6 +56,7 @@ const issuerFields = {
   ),
   addresses: notEmpty(listOf(parsed(parseRange), 'ranges', '[10.0.0.0/8]')),
   'max-age': parsed(parseDuration),
+  note: prose(1000),
 };
 
 const fileFields = fieldsOf({ file: parsed(parseKeyFile) }, '{file: issuer-keys.json}');
@@ -92,6 +94,7 @@ export function readIssuer(
     algorithms: values.algorithms ?? usualAlgorithms,
     addresses: values.addresses ?? [],
     maxAge: values['max-age'],
+    note: values.note,
     at,
     keysAt: keys.get('keys') ?? at,
     addressesAt: keys.get('addresses') ?? at,
@@ -100,7 +103,7 @@ export function readIssuer(
 
 /** As the policy has it. */
 export function issuerOf(definition: IssuerDefinition): Issuer {
-  const { at, keysAt: _keysAt, addressesAt: _addressesAt, ...issuer } = definition;
+  const { at, note: _, keysAt: _keysAt, addressesAt: _addressesAt, ...issuer } = definition;
   return { ...issuer, at: formatPlace(at) };
 }
 

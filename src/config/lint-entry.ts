@@ -69,7 +69,7 @@ export function lintAllowEntry(entry: EntryLine, context: LintContext, report: R
   };
   // A wildcard over strangers' names reaches half of what is listed, and has been told.
   if (reachOfStrangers(entry.pattern) === null) lintHosts(entry, reportUnlessNoted);
-  lintRanges(entry, reportUnlessNoted);
+  lintRanges(rangesOf(entry), entry.at, reportUnlessNoted);
   lintPorts(entry, reportUnlessNoted);
   lintInjections(entry, report, reportUnlessNoted);
 }
@@ -130,8 +130,8 @@ function lintOwnListeners(
   report(at, 'own-listener', message, 'Take the port out; whoever uses the proxy needs no entry.');
 }
 
-function lintRanges({ pattern, addresses, at }: EntryLine, report: Report): void {
-  const ranges = pattern.kind === 'cidr' ? [pattern.cidr, ...addresses] : addresses;
+/** Ranges that are written out. */
+export function lintRanges(ranges: readonly Cidr[], at: Position, report: Report): void {
   const wide = ranges.find(
     (cidr) => cidr.prefix < widestPrefix[cidr.ip.family] && neverGranted(cidr) === null,
   );
@@ -140,6 +140,10 @@ function lintRanges({ pattern, addresses, at }: EntryLine, report: Report): void
   const hint =
     'Name the ranges that are needed, or say why it is meant with a `note` in the long form.';
   report(at, 'wide-range', message, hint);
+}
+
+function rangesOf({ pattern, addresses }: EntryLine): readonly Cidr[] {
+  return pattern.kind === 'cidr' ? [pattern.cidr, ...addresses] : addresses;
 }
 
 function isOneAddress({ ip, prefix }: Cidr): boolean {

@@ -2,7 +2,7 @@ import { matchesClaimPattern } from '../identity/claim-pattern.ts';
 import type { AgentDefinition, AllowlistFile } from './allowlist-file.ts';
 import type { Report } from './fields.ts';
 import type { IssuerDefinition } from './issuers.ts';
-import { lintGrant } from './lint-entry.ts';
+import { lintGrant, lintRanges } from './lint-entry.ts';
 import type { WorkloadLine } from './workloads.ts';
 
 /** An issuer that signs for everybody who has an account there. */
@@ -52,8 +52,9 @@ export function lintWorkloads(files: readonly AllowlistFile[], report: Report): 
     files.flatMap((file) => file.issuers).map((issuer) => [issuer.name, issuer]),
   );
   const agents = files.flatMap((file) => file.agents);
-  for (const { addresses, addressesAt } of issuers.values()) {
+  for (const { addresses, addressesAt, note } of issuers.values()) {
     for (const cidr of addresses) lintGrant(cidr, addressesAt, report);
+    if (note === undefined) lintRanges(addresses, addressesAt, report);
   }
   for (const agent of agents) {
     for (const line of agent.credentials.workloadLines) {

@@ -260,12 +260,13 @@ function identityOf(
   claims: JsonObject,
   workload: WorkloadProof,
 ): Identity {
-  const { exp, iat } = claims as { exp: number; iat?: number };
+  const { exp, iat, nbf = 0 } = claims as { exp: number; iat?: number; nbf?: number };
   return {
     agent,
     kind: 'workload',
     token,
-    issuedAt: iat === undefined ? undefined : iat * 1000,
+    // Who does not say when it was made gets no advantage over `revoke AGENT`.
+    issuedAt: (iat ?? nbf) * 1000,
     expiresAt: exp * 1000,
     task: loggable(claims, rule.task, MAX_TASK_BYTES),
     requestedBy: loggable(claims, rule.requestedBy, MAX_REQUESTED_BY_BYTES),

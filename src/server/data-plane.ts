@@ -125,7 +125,7 @@ export class DataPlane {
       new TcpDialer({ connectTimeoutMs: options.limits.connectTimeout, clock }),
       guard,
     );
-    const issuers = observeIssuers(operations, clock);
+    const issuers = observeIssuers(operations, options.worker, clock);
     this.#issuerKeys = new IssuerKeyStore({
       fetcher: new HttpsKeyFetcher({
         resolver: this.#resolver,

@@ -10,20 +10,26 @@ export interface IssuerObserver extends Pick<IssuerKeyObserver, 'loaded' | 'fail
   refused(issuer: string, problem: WorkloadProblem): void;
 }
 
-/** Tells the operations log of other issuers: their keys, and why tokens of theirs are refused. */
-export function observeIssuers(operations: OperationsLog, clock: Clock): IssuerObserver {
+/** Tells the operations log what this worker knows of other issuers: keys, and refused tokens. */
+export function observeIssuers(
+  operations: OperationsLog,
+  worker: number,
+  clock: Clock,
+): IssuerObserver {
   // Issuers of policies by problems of a closed list: it does not grow with what clients send.
   const toldAt = new Map<string, number>();
   return {
-    loaded: (issuer, keys) => operations.info("an issuer's keys are there", { issuer, keys }),
+    loaded: (issuer, keys) =>
+      operations.info("an issuer's keys are there", { worker, issuer, keys }),
     failed: (issuer, why, kept) =>
-      operations.error("an issuer's keys cannot be had", { issuer, why, kept }),
+      operations.error("an issuer's keys cannot be had", { worker, issuer, why, kept }),
     refused: (issuer, problem) => {
       const key = `${issuer} ${problem}`;
       const now = clock.monotonic();
       if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < quiet) return;
       toldAt.set(key, now);
       operations.warn('a token of an issuer was refused', {
+        worker,
         issuer,
         why: workloadProblems[problem],
       });

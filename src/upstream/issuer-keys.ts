@@ -70,6 +70,7 @@ export class IssuerKeyStore implements WorkloadKeys {
   readonly #options: IssuerKeyStoreOptions;
   readonly #random: () => number;
   readonly #timer: NodeJS.Timeout;
+  readonly #over = new AbortController();
   #held: ReadonlyMap<string, Held> = new Map();
 
   constructor(options: IssuerKeyStoreOptions) {
@@ -116,6 +117,7 @@ export class IssuerKeyStore implements WorkloadKeys {
   close(): void {
     clearInterval(this.#timer);
     this.#held = new Map();
+    this.#over.abort();
   }
 
   /** Keys from the same place count on, as far as the new definition takes them. */
@@ -165,7 +167,11 @@ export class IssuerKeyStore implements WorkloadKeys {
     if (keys.kind !== 'url') return;
     held.loading = true;
     try {
-      const { bytes, maxAge } = await this.#options.fetcher.load(keys, addresses);
+      const { bytes, maxAge } = await this.#options.fetcher.load(
+        keys,
+        addresses,
+        this.#over.signal,
+      );
       this.#take(held, bytes, maxAge);
     } catch (error) {
       this.#fail(held, (error as Error).message);

@@ -22,9 +22,10 @@ export interface FetchedKeys {
 export interface KeyFetcher {
   /**
    * @param granted otherwise refused ranges into which the host may resolve
+   * @param over ends it early
    * @throws KeyFetchError, whose message is the end of a sentence
    */
-  load(url: KeysUrl, granted: readonly Cidr[]): Promise<FetchedKeys>;
+  load(url: KeysUrl, granted: readonly Cidr[], over: AbortSignal): Promise<FetchedKeys>;
 }
 
 export class KeyFetchError extends Error {
@@ -52,9 +53,9 @@ export class HttpsKeyFetcher implements KeyFetcher {
     this.#options = options;
   }
 
-  async load(url: KeysUrl, granted: readonly Cidr[]): Promise<FetchedKeys> {
+  async load(url: KeysUrl, granted: readonly Cidr[], over: AbortSignal): Promise<FetchedKeys> {
     const timeout = this.#options.timeoutMs ?? 10_000;
-    const signal = AbortSignal.timeout(timeout);
+    const signal = AbortSignal.any([AbortSignal.timeout(timeout), over]);
     try {
       return await this.#load(url, granted, signal);
     } catch (error) {
@@ -78,7 +79,10 @@ export class HttpsKeyFetcher implements KeyFetcher {
     try {
       const secure = await handshake(socket, url, roots);
       origin.supply(secure, { ip, text: `${ip.text}:${url.port}` });
-      return await get(origin, url);
+      const fetched = await get(origin, url);
+      // An answer without a length seems to end where its connection was destroyed.
+      if (signal.aborted) throw new KeyFetchError('the answer was broken off');
+      return fetched;
     } finally {
       signal.removeEventListener('abort', destroy);
       origin.destroy();

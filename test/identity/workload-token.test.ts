@@ -204,6 +204,20 @@ describe('who it is', () => {
     );
   });
 
+  const made: readonly [string, object, number][] = [
+    ['iat', { iat: seconds, nbf: seconds - 7 }, start],
+    ['nbf without iat', { iat: undefined, nbf: seconds - 7 }, start - 7000],
+    ['neither', { iat: undefined }, 0],
+  ];
+  for (const [what, more, issuedAt] of made) {
+    test(`when it was made, by ${what}`, () => {
+      const token = mesh.token(svid(more));
+      const identity = bearer(token);
+      assert.ok(!isFailure(identity));
+      assert.equal(identity.issuedAt, issuedAt);
+    });
+  }
+
   const unshown: readonly [string, unknown][] = [
     ['too long', 'x'.repeat(129)],
     ['with a line break', 'a\nb'],
