@@ -1,7 +1,11 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { readRevocationFile } from '../config/revocation-file.ts';
 import { type CertificateFacts, inspectClientCertificate } from '../identity/client-certificate.ts';
+import { identifyByCertificate } from '../identity/identify.ts';
+import { isFailure } from '../identity/identity.ts';
+import { Revocations } from '../identity/revocations.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 import { authorityPaths } from '../tls/authority.ts';
 import { isSignedBy } from './certificate-files.ts';
@@ -38,7 +42,9 @@ export function createShow(io: Io): Command {
       agents: agentsOf(policy, facts),
       ours: isSignedBy(file, authorityPaths(settings.certs).certificate),
     };
-    const problem = problemOf(shown, io.clock.now());
+    const now = io.clock.now();
+    const problem =
+      problemOf(shown, now) ?? (await revocationOf(shown, policy, settings.allowlists, now));
     if (problem !== null) io.exitStatus = 1;
     if (options.json) printJson(io, shown, problem);
     else printText(io, shown, problem);
@@ -69,6 +75,24 @@ function problemOf({ facts, agents }: Shown, now: number): string | null {
   if (agents.length > 1) return 'one agent lists its SPIFFE id and another one its subject';
   if (now >= facts.expiresAt) return 'it has expired';
   return now < facts.notBefore ? 'it does not hold yet' : null;
+}
+
+/** How `revocations.yaml` ends it; null if it does not. */
+async function revocationOf(
+  { facts }: Shown,
+  policy: Policy,
+  allowlists: string,
+  now: number,
+): Promise<string | null> {
+  const { entries } = await readRevocationFile(allowlists, now);
+  if (entries === null) return 'revocations.yaml has errors: `sallyport check` shows them';
+  const certificate = { ...facts, isListed: () => false };
+  const identity = identifyByCertificate(policy, certificate, now);
+  if (isFailure(identity)) return null;
+  const evidence = { certificate, source: null, listener: null };
+  const reason = new Revocations(entries).find(identity, evidence);
+  if (reason === null) return null;
+  return reason === 'agent_quarantined' ? 'its agent is quarantined' : 'it is revoked';
 }
 
 function printJson(io: Io, { facts, agents, ours }: Shown, problem: string | null): void {

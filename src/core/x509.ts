@@ -104,11 +104,13 @@ export function readSerial(reader: DerReader): string {
   return serialText(content);
 }
 
-/** A serial number as logs, revocations and messages write it: lower-case hexadecimal digits, none too many. */
+/**
+ * A serial number as logs, revocations and messages write it: lower-case hexadecimal digits, two for
+ * each byte, no byte too many. Upper case, OpenSSL prints the same.
+ */
 export function serialText(bytes: Uint8Array): string {
-  return Buffer.from(bytes)
-    .toString('hex')
-    .replace(/^0+(?=.)/u, '');
+  const digits = Buffer.from(bytes).toString('hex');
+  return digits.replace(/^(?:00)+(?=..)/u, '');
 }
 
 function readVersion(body: DerReader): void {

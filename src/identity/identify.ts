@@ -255,7 +255,7 @@ function identifyBySource(policy: Policy, source: Ip | null): Identity | null {
 }
 
 /** The one agent that names this certificate by its SPIFFE id or its subject. */
-function identifyByCertificate(
+export function identifyByCertificate(
   policy: Policy,
   certificate: ClientCertificate,
   now: number,

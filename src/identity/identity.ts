@@ -79,7 +79,7 @@ export interface ListenerBinding {
 
 /** What of a client certificate (RFC 5280) counts. */
 export interface ClientCertificate {
-  /** Lower-case hexadecimal digits, as many as the number has. */
+  /** Lower-case hexadecimal digits, two for each byte. */
   readonly serial: string;
   /** Its one URI name if that is a SPIFFE id (X509-SVID §2), else null. */
   readonly spiffe: string | null;

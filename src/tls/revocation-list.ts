@@ -23,7 +23,7 @@ export interface RevocationList {
    * Must a certificate with this serial number be refused at `now`, ms since the Unix epoch? Once a
    * list has ended, every one: what has been revoked since cannot be known.
    *
-   * @param serial lower-case hexadecimal digits without leading zeros
+   * @param serial as `serialText` writes it
    */
   has(serial: string, now: number): boolean;
   /** Ms since the Unix epoch at which the first of the lists ends (`nextUpdate`). */

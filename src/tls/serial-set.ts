@@ -27,11 +27,10 @@ export class SerialSet {
     for (const offset of offsets) this.#slots[this.#slotOf(this.#at(offset))] = offset;
   }
 
-  /** @param serial lower-case hexadecimal digits without leading zeros */
+  /** @param serial lower-case hexadecimal digits, two for each byte, as `serialText` writes them */
   has(serial: string): boolean {
-    const even = serial.length % 2 === 0 ? serial : `0${serial}`;
     // An INTEGER is signed: a number whose first bit is set has a zero before it.
-    const content = Buffer.from(even >= '8' ? `00${even}` : even, 'hex');
+    const content = Buffer.from(serial >= '8' ? `00${serial}` : serial, 'hex');
     return this.#slots[this.#slotOf(content)] !== EMPTY;
   }
 

@@ -372,6 +372,42 @@ agent    demo (agents.yaml:2)
     assert.equal(again.status, 0, again.stderr);
   });
 
+  const ended: readonly [string, (token: string) => readonly string[], string | null][] = [
+    ['itself', (token) => ['revoke', token, '--why', 'lost'], 'it is revoked'],
+    ['with all of its agent', () => ['revoke', 'demo', '--why', 'lost'], 'it is revoked'],
+    ['with its agent', () => ['quarantine', 'demo', '--why', 'odd'], 'its agent is quarantined'],
+    ['not, but another one', () => ['revoke', 'cert:ab12', '--why', 'lost'], null],
+  ];
+  for (const [what, argv, problem] of ended) {
+    test(`one that was ended ${what}`, async () => {
+      using home = await withAuthority();
+      const issued = await home.run(['cert', 'issue', 'demo', '--json'], now);
+      const { certificate, token } = JSON.parse(issued.stdout) as Issued;
+      const revoked = await home.run([...argv(token), '--by', 'ann@example.com'], now + 1);
+      assert.equal(revoked.status, 0, revoked.stderr);
+      const shown = await home.run(['cert', 'show', certificate, '--json'], now + 2);
+      assert.equal((JSON.parse(shown.stdout) as Shown).problem, problem);
+      assert.equal(shown.status, problem === null ? 0 : 1);
+      const next = await home.run(['cert', 'issue', 'demo', '--json'], now + 2);
+      const again = await home.run(
+        ['cert', 'show', (JSON.parse(next.stdout) as Issued).certificate, '--json'],
+        now + 2,
+      );
+      const stillEnded = problem === 'its agent is quarantined' ? problem : null;
+      assert.equal((JSON.parse(again.stdout) as Shown).problem, stillEnded, 'one made after it');
+    });
+  }
+
+  test('with revocations that cannot be read', async () => {
+    using home = await withAuthority();
+    await home.run(['cert', 'issue', 'demo'], now);
+    home.allow('revocations.yaml', 'revoked: 1\n');
+    const file = path.join(home.certs, 'agents', 'demo.crt');
+    const result = await home.run(['cert', 'show', file], now);
+    assert.equal(result.status, 1);
+    assert.match(result.stdout, /problem {2}revocations\.yaml has errors: `sallyport check`/u);
+  });
+
   test('one that nobody lists, of another authority', async () => {
     using home = await withAuthority();
     const file = path.join(home.root, 'x.crt');

@@ -57,10 +57,11 @@ describe('a time', () => {
 
 test('a serial number is its digits', () => {
   for (const [digits, text] of [
-    ['00', '0'],
-    ['0f', 'f'],
+    ['00', '00'],
+    ['0f', '0f'],
     ['00ff', 'ff'],
-    ['0100', '100'],
+    ['0100', '0100'],
+    ['000001', '01'],
   ] as const) {
     assert.equal(serialText(Buffer.from(digits, 'hex')), text);
   }

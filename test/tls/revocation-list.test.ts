@@ -37,7 +37,7 @@ describe('a good list', () => {
     assert.equal(list.size, 3);
     assert.equal(list.expiresAt, zooEnd);
     for (const serial of ['12', 'ff01', '7f'.repeat(20)]) assert.equal(list.has(serial, now), true);
-    for (const serial of ['1', '2', '120', 'ff', 'ff02', '7f'.repeat(19), '0', '']) {
+    for (const serial of ['01', '02', '0120', 'ff', 'ff02', '7f'.repeat(19), '00', '']) {
       assert.equal(list.has(serial, now), false, serial);
     }
   });
@@ -68,8 +68,8 @@ describe('a good list', () => {
 
   test('that ends refuses everything from then on', () => {
     const list = load(zooList({ entries }), authority, zooEnd);
-    assert.equal(list.has('1', zooEnd - 1), false);
-    assert.equal(list.has('1', zooEnd), true);
+    assert.equal(list.has('01', zooEnd - 1), false);
+    assert.equal(list.has('01', zooEnd), true);
     assert.equal(list.has('ff01', zooEnd), true);
   });
 
