@@ -49,14 +49,13 @@ export function createCommand(io: Io): Command {
 async function revocationProblems(
   io: Io,
   directory: string,
-  { policy }: CompileResult,
+  { policy, problems: found }: CompileResult,
 ): Promise<readonly Problem[]> {
+  // A directory that cannot be read has been reported.
+  if (found.some(({ file, severity }) => file === '.' && severity === 'error')) return [];
   const { entries, problems } = await readRevocationFile(directory, io.clock.now());
   const unknown = entries === null || policy === null ? [] : checkAgents(entries, policy.agents);
-  // A directory that cannot be read has been reported.
-  return policy === null
-    ? problems.filter(({ code }) => code !== 'file-unreadable')
-    : [...problems, ...unknown];
+  return [...problems, ...unknown];
 }
 
 function printResult(

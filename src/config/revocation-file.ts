@@ -55,6 +55,9 @@ const quarantinedFields = { agent: located(parsed(readAgentId)), ...common };
 const REVOKED = '{token: 01JD8Q6Z0000000000000000AB, by: alice@example.com, why: laptop lost}';
 const QUARANTINED = '{agent: demo, by: alice@example.com, why: odd uploads}';
 
+/** Unknown agents for which a known one is looked for: each costs a look at all of them. */
+const MOST_GUESSED = 10;
+
 const TOO_LARGE =
   'Take out what has expired by itself: an issued credential lives for 30 days at most.';
 
@@ -140,12 +143,13 @@ export function checkAgents(
 ): Problem[] {
   return entries
     .filter(({ kind, id }) => (kind === 'agent' || kind === 'quarantine') && !agents.has(id))
-    .map(({ id, place }) => {
+    .map(({ id, place }, index) => {
+      const meant = index < MOST_GUESSED ? didYouMean(id, agents.keys()) : '';
       const line = Number(place.slice(place.lastIndexOf(':') + 1));
       return problemAt(
         { file: revocationFileName, line, column: 1 },
         'unknown-agent',
-        `there is no agent \`${id}\` in the allowlists${didYouMean(id, agents.keys())}`,
+        `there is no agent \`${id}\` in the allowlists${meant}`,
         'Correct the id, or leave the line if the agent is gone.',
       );
     });

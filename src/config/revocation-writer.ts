@@ -93,20 +93,10 @@ async function change<T>(
   plan: (before: readonly RevocationEntry[]) => Plan<T>,
 ): Promise<T> {
   const path = await targetOf(join(directory, revocationFileName));
-  const lock = join(dirname(path), `.${revocationFileName}.lock`);
   try {
-    await takeLock(lock);
-    try {
-      const text = await readText(path);
-      const { edits, result } = plan(entriesOf(text, now));
-      const changes = edits.filter(({ add, remove }) => add.length + remove.length > 0);
-      const after = changes.reduce(editList, text);
-      const entries = entriesOf(after, now);
-      if (changes.length > 0) await replaceFile(path, after);
-      return result(entries);
-    } finally {
-      await unlink(lock);
-    }
+    // What stands there already needs no right to write.
+    const idle = carryOut(plan, await readText(path), now);
+    return idle.text === null ? idle.value : await write(path, now, plan);
   } catch (error) {
     if (error instanceof RevocationWriteError) throw error;
     throw new RevocationWriteError(
@@ -114,6 +104,35 @@ async function change<T>(
       { cause: error },
     );
   }
+}
+
+async function write<T>(
+  path: string,
+  now: number,
+  plan: (before: readonly RevocationEntry[]) => Plan<T>,
+): Promise<T> {
+  const lock = join(dirname(path), `.${revocationFileName}.lock`);
+  await takeLock(lock);
+  try {
+    const { text, value } = carryOut(plan, await readText(path), now);
+    if (text !== null) await replaceFile(path, text);
+    return value;
+  } finally {
+    await unlink(lock);
+  }
+}
+
+/** The new text, null if it is the old one, and what came of it. */
+function carryOut<T>(
+  plan: (before: readonly RevocationEntry[]) => Plan<T>,
+  before: string,
+  now: number,
+): { readonly text: string | null; readonly value: T } {
+  const { edits, result } = plan(entriesOf(before, now));
+  const changes = edits.filter(({ add, remove }) => add.length + remove.length > 0);
+  const text = changes.reduce(editList, before);
+  const value = result(entriesOf(text, now));
+  return { text: changes.length === 0 ? null : text, value };
 }
 
 /** A directory from git or a config map cannot be written here: what to write there. */

@@ -36,6 +36,8 @@ export interface RevocationPlaneOptions {
 /** Milliseconds for which a file must stand before it may lift anything, or count as broken. */
 const PAUSE = 150;
 const ATTEMPTS = 5;
+/** Changes that the operations log names one by one; the egress log has all of them. */
+const MOST_TOLD = 100;
 
 /**
  * Takes revocations from their file to every worker, apart from the allowlists, so that neither waits
@@ -130,21 +132,34 @@ export class RevocationPlane {
   }
 
   async #put(entries: readonly RevocationEntry[]): Promise<number> {
-    const { workers, operations, policy } = this.#options;
     const changes = changesBetween(this.#entries, entries);
     this.#entries = entries;
     if (changes.length === 0) return 0;
-    for (const change of changes) operations.warn(messageOf(change), fieldsOf(change.entry));
-    const added = changes.filter(({ lifted }) => !lifted).map(({ entry }) => entry);
-    for (const problem of checkAgents(added, policy().agents)) {
-      operations.warn(problem.message, { entry: formatPlace(problem) });
-    }
     const cut = await Promise.all(
-      workers.map((worker, index) => worker.revoke(entries, index === 0 ? changes : [])),
+      this.#options.workers.map((worker, index) =>
+        worker.revoke(entries, index === 0 ? changes : []),
+      ),
     );
     const sum = cut.reduce((total, count) => total + count, 0);
-    operations.info('revocations in force', { entries: entries.length, cut: sum });
+    // Said only now: who reads the operations log slowly must not hold it up.
+    this.#tell(changes, sum);
     return sum;
+  }
+
+  #tell(changes: readonly RevocationChange[], cut: number): void {
+    const { operations, policy } = this.#options;
+    for (const change of changes.slice(0, MOST_TOLD)) {
+      operations.warn(messageOf(change), fieldsOf(change.entry));
+    }
+    const added = changes.filter(({ lifted }) => !lifted).map(({ entry }) => entry);
+    for (const problem of checkAgents(added, policy().agents).slice(0, MOST_TOLD)) {
+      operations.warn(problem.message, { entry: formatPlace(problem) });
+    }
+    operations.info('revocations in force', {
+      entries: this.#entries.length,
+      changes: changes.length,
+      cut,
+    });
   }
 
   #refuse(problems: readonly Problem[]): void {

@@ -171,6 +171,15 @@ describe('a file that cannot be written', () => {
     assert.deepEqual(fs.readdirSync(home.root), ['revocations.yaml']);
   });
 
+  test('what stands there already needs no right to write', async () => {
+    using home = new Directory(kept);
+    // A lock that is a directory cannot be made, waited for or taken away.
+    fs.mkdirSync(path.join(home.root, '.revocations.yaml.lock'));
+    const { known } = await addRevocations(home.root, [quarantine('storefront')], now);
+    assert.equal(known.length, 1);
+    assert.equal(home.text, kept);
+  });
+
   test('the lines are told that belong elsewhere', async () => {
     using home = new Directory();
     const nowhere = path.join(home.root, 'gone');
