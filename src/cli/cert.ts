@@ -36,7 +36,7 @@ interface ServerOptions {
   readonly json?: boolean;
 }
 
-/** As long as browsers take one (CA/Browser Forum, until 2026), though nobody here is one. */
+/** A good year at most: what lasts longer is forgotten when it ends. */
 const serverTtl = { least: 60, most: 398 * 86_400 };
 
 /** `sallyport cert issue`, `cert server` and `cert show`. */

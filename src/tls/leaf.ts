@@ -33,14 +33,19 @@ export interface Leaf {
   readonly notAfter: number;
 }
 
+/**
+ * So long before now, ms, a certificate holds already: clocks of whoever checks it may be behind. For
+ * agents that is a proxy, of which little is expected, and less than the difference up to which the
+ * serial number says when the certificate was made; for listeners it is any sandbox.
+ */
+const backdated = { client: 60_000, server: 3_600_000 } as const;
+
 /** RFC 5280 appendix A.1, ub-common-name. */
 const MAX_COMMON_NAME = 64;
 
 /**
  * A certificate by which an agent is known. A SPIFFE id goes into the alternative names and the
- * subject stays empty (X509-SVID §2): it then has one name and not two. `notBefore` is now: whoever
- * checks it is a proxy, whose clock is right, and a certificate from before `revoke AGENT` must not
- * look newer, nor a new one older, than it is.
+ * subject stays empty (X509-SVID §2): it then has one name and not two.
  *
  * @param name a SPIFFE id or an exact subject, as an agent's `certificates` has it
  * @param ttl milliseconds
@@ -107,6 +112,7 @@ interface LeafSpec {
 }
 
 function issue(authority: Authority, spec: LeafSpec, now: number, ttl: number): Leaf {
+  const start = authority.certificate.validFromDate.getTime();
   const end = authority.certificate.validToDate.getTime();
   if (now >= end) {
     throw new SecretFileError(
@@ -116,8 +122,9 @@ function issue(authority: Authority, spec: LeafSpec, now: number, ttl: number): 
   const issuer = issuerOf(authority);
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const serial = timedSerial(now);
-  const notBefore = Math.floor(now / 1000) * 1000;
-  const notAfter = Math.min(notBefore + ttl, end);
+  const second = Math.floor(now / 1000) * 1000;
+  const notBefore = Math.max(second - backdated[spec.purpose], start);
+  const notAfter = Math.min(second + ttl, end);
   const certificate = buildCertificate(
     {
       serial,

@@ -318,7 +318,7 @@ describe('cert show', () => {
       `spiffe   ${spiffe}
 id       cert:${serial}
 issued   ${new Date(now).toISOString()}
-from     ${new Date(second).toISOString()}
+from     ${new Date(second - 60_000).toISOString()}
 expires  ${new Date(second + day).toISOString()}
 signed   by the authority under certs/
 agent    demo (agents.yaml:2)
@@ -336,7 +336,7 @@ agent    demo (agents.yaml:2)
   ][] = [
     ['a subject', ['plain'], 0, 0, 'plain', null],
     ['one that has expired', ['demo'], day, 1, 'demo', 'it has expired'],
-    ['one that does not hold yet', ['demo'], -2000, 1, 'demo', 'it does not hold yet'],
+    ['one that does not hold yet', ['demo'], -62_000, 1, 'demo', 'it does not hold yet'],
   ];
   for (const [what, argv, later, status, agent, problem] of cases) {
     test(`--json of ${what}`, async () => {

@@ -86,6 +86,21 @@ describe('the certificate of an agent', () => {
     assert.deepEqual(heads, [now, now, now + 1, now + 1000]);
   });
 
+  test('holds for a clock that is a minute behind, and still says when it was made', () => {
+    const later = now + 2 * hour + 345;
+    const { chain } = issueClientCertificate(authority, spiffe, later, hour);
+    const facts = inspectClientCertificate(new X509Certificate(chain).raw);
+    assert.ok(typeof facts === 'object', String(facts));
+    assert.equal(facts.notBefore, Math.floor(later / 1000) * 1000 - 60_000);
+    assert.equal(facts.issuedAt, later);
+  });
+
+  test('begins no earlier than its authority', () => {
+    const start = authority.certificate.validFromDate.getTime();
+    const { chain } = issueClientCertificate(authority, spiffe, start + 5000, hour);
+    assert.equal(new X509Certificate(chain).validFromDate.getTime(), start);
+  });
+
   test('does not outlive its authority', () => {
     const end = authority.certificate.validToDate.getTime();
     assert.equal(issueClientCertificate(authority, spiffe, end - 5000, hour).notAfter, end);
@@ -139,6 +154,17 @@ describe('the certificate of a listener', () => {
     verified(chain, '-purpose', 'sslserver', '-verify_ip', '2001:db8::1');
     assert.throws(() => verified(chain, '-verify_hostname', 'other.internal'));
     assert.throws(() => verified(chain, '-purpose', 'sslclient'));
+  });
+
+  test('holds for sandboxes whose clocks are an hour behind', () => {
+    const later = now + 2 * hour;
+    const { chain } = issueServerCertificate(authority, names('a.example'), later, hour);
+    const { validFromDate, validToDate } = new X509Certificate(chain);
+    const second = Math.floor(later / 1000) * 1000;
+    assert.deepEqual(
+      [validFromDate.getTime(), validToDate.getTime()],
+      [second - hour, second + hour],
+    );
   });
 
   test('of an address alone has an empty subject', () => {
