@@ -30,6 +30,8 @@ export interface Services {
   readonly limits: ConnectionLimits;
   /** True once the proxy has been told to stop: nothing new is accepted. */
   draining(): boolean;
+  /** Hears why a client certificate proves nobody, as a phrase that follows "the certificate …". */
+  certificateRefused(client: string, why: string): void;
 }
 
 /** A resolver that can answer from its cache without a promise. */

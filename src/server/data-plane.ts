@@ -25,6 +25,7 @@ import { trustedRoots } from '../upstream/trusted-roots.ts';
 import { Connections, type CutOrder } from './connections.ts';
 import { Front } from './front.ts';
 import { HttpListener } from './listener.ts';
+import { observeCertificates } from './observe-certificates.ts';
 import { observeIssuers } from './observe-issuers.ts';
 import type { RevocationChange } from './revocation-plane.ts';
 import { cutRecord, revocationRecord } from './revocation-records.ts';
@@ -164,6 +165,7 @@ export class DataPlane {
       http: new HttpListener(() => services),
       limits: options.limits,
       draining: () => this.#draining,
+      certificateRefused: observeCertificates(operations, options.worker, clock),
     };
     this.#front = new Front(services, share);
     this.#files = setInterval(() => this.#refresh(operations), refreshEvery);

@@ -12,7 +12,7 @@ import { unmapped } from '../core/embedded-ipv4.ts';
 import { addressText, type Cidr, cidrContains, parseIp } from '../core/ip.ts';
 import { parseProxyHeader } from '../core/proxy-protocol.ts';
 import type { Reason } from '../core/reasons.ts';
-import { readClientCertificate } from '../identity/client-certificate.ts';
+import { inspectClientCertificate, readClientCertificate } from '../identity/client-certificate.ts';
 import type { Arrival, Sink } from '../proxy/client-connection.ts';
 import { ClientConnection, deadSink } from '../proxy/client-connection.ts';
 import { Exchange } from '../proxy/exchange.ts';
@@ -198,15 +198,19 @@ export class Arriving implements Sink, Live {
       if (tls.required) return this.#refuse('no_credentials');
       return this.#enter(secure, this.#arrival);
     }
+    const { clock, certificateRefused } = this.#services;
     if (!secure.authorized) {
-      const expired = String(secure.authorizationError) === 'CERT_HAS_EXPIRED';
-      return this.#refuse(expired ? 'credential_expired' : 'bad_credentials');
+      const why = String(secure.authorizationError);
+      certificateRefused(this.#client.client, `does not verify: ${why}`);
+      return this.#refuse(why === 'CERT_HAS_EXPIRED' ? 'credential_expired' : 'bad_credentials');
     }
-    const { clock } = this.#services;
     const certificate = readClientCertificate(peer.raw, (serial) =>
       tls.isListed(serial, clock.now()),
     );
-    if (certificate === null) return this.#refuse('bad_credentials');
+    if (certificate === null) {
+      certificateRefused(this.#client.client, String(inspectClientCertificate(peer.raw)));
+      return this.#refuse('bad_credentials');
+    }
     const token = `cert:${certificate.serial}`;
     if (certificate.isListed()) return this.#refuse('credential_revoked', token);
     this.#enter(secure, { ...this.#arrival, certificate });

@@ -338,6 +338,20 @@ describe('ended without an answer, whatever else is shown', () => {
     });
   }
 
+  test('with the true cause in the operations log', () => {
+    for (const why of [
+      'does not verify: CERT_HAS_EXPIRED',
+      'does not verify: CERT_NOT_YET_VALID',
+      'does not verify: CERT_SIGNATURE_FAILURE',
+      'does not verify: INVALID_PURPOSE',
+      'cannot be read: a SPIFFE id beside another URI',
+      'cannot be read: a serial number that is not positive or longer than 20 bytes',
+      'has a key usage that no client has',
+    ]) {
+      assert.ok(proxy.stderr.includes(`"why":"${why}"`), `${why} is not in\n${proxy.stderr}`);
+    }
+  });
+
   test('and the proxy goes on', async () => {
     const { client } = show(withNames(uri(spiffe)));
     assert.equal((await client.tunnel(target, tokenOfDemo)).status, 200);
