@@ -1,8 +1,9 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
+import { isAgentId } from '../config/allowlist-file.ts';
 import { clip } from '../config/clip.ts';
 import { compileDirectory } from '../config/compile.ts';
-import { isAgentId, longestBy, longestWhy, revocationFileName } from '../config/revocation-file.ts';
+import { longestBy, longestWhy, revocationFileName } from '../config/revocation-file.ts';
 import { type NewRevocation, RevocationWriteError } from '../config/revocation-writer.ts';
 import type { Settings } from '../config/settings.ts';
 import { didYouMean } from '../config/spelling.ts';

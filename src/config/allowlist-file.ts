@@ -53,6 +53,12 @@ export interface AgentDefinition {
 const MILLION = 1_000_000;
 
 const agentId = /^[a-z0-9][a-z0-9._-]{0,62}$/u;
+
+/** True for a text that could be an agent's id. */
+export function isAgentId(text: string): boolean {
+  return agentId.test(text);
+}
+
 const groupName = /^[a-z0-9][a-z0-9._/-]{0,62}$/u;
 
 const limitFields = {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { keyOf, parseSerial, parseTokenId, type RevocationEntry } from '../identity/revocations.ts';
+import { isAgentId } from './allowlist-file.ts';
 import { clip } from './clip.ts';
 import {
   type Complaint,
@@ -34,13 +35,6 @@ export interface RevocationFile {
   readonly problems: readonly Problem[];
   /** False if there is no such file: nothing is revoked. */
   readonly exists: boolean;
-}
-
-const agentId = /^[a-z0-9][a-z0-9._-]{0,62}$/u;
-
-/** True for a text that could be an agent's id. */
-export function isAgentId(text: string): boolean {
-  return agentId.test(text);
 }
 
 const common = { at: parsed(parseTime), by: prose(longestBy), why: prose(longestWhy) };
@@ -86,10 +80,13 @@ export function createRevocationReader(
   now: () => number,
   reader: FileReader = systemFiles,
 ): () => Promise<RevocationFile> {
+  const path = join(directory, revocationFileName);
   let last: { readonly bytes: Uint8Array; readonly file: RevocationFile } | null = null;
   return async () => {
     try {
-      const bytes = await reader.read(join(directory, revocationFileName), MAX_YAML_BYTES + 1);
+      // A pipe in the file's place would never be read to its end.
+      if ((await reader.stat(path)).kind !== 'file') return refused('this is no file');
+      const bytes = await reader.read(path, MAX_YAML_BYTES + 1);
       if (last === null || Buffer.compare(bytes, last.bytes) !== 0) {
         last = { bytes, file: parseRevocations(bytes, now()) };
       }
@@ -100,9 +97,11 @@ export function createRevocationReader(
   };
 }
 
+/** Nothing of that name, or something that leads nowhere: only the first one revokes nothing. */
 async function missing(directory: string, reader: FileReader): Promise<RevocationFile> {
   try {
-    await reader.list(directory);
+    const names = await reader.list(directory);
+    if (names.includes(revocationFileName)) return refused('it is a link that leads nowhere');
     return { entries: [], problems: [], exists: false };
   } catch (error) {
     return unreadable(error);
@@ -110,11 +109,15 @@ async function missing(directory: string, reader: FileReader): Promise<Revocatio
 }
 
 function unreadable(error: unknown): RevocationFile {
+  return refused(`cannot be read: ${describeFileError(error)}`);
+}
+
+function refused(message: string): RevocationFile {
   const problem = problemAt(
     { file: revocationFileName, line: 1, column: 1 },
     'file-unreadable',
-    `cannot be read: ${describeFileError(error)}`,
-    'Make it readable for the user that Sallyport runs as; what was revoked before stays revoked.',
+    message,
+    'Put a file there that the user can read whom Sallyport runs as; what was revoked before stays revoked.',
   );
   return { entries: null, problems: [problem], exists: true };
 }

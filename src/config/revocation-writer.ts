@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { constants, type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
@@ -157,12 +157,14 @@ async function targetOf(path: string): Promise<string> {
 async function readText(path: string): Promise<string> {
   let file: FileHandle;
   try {
-    file = await open(path, 'r');
+    // Not blocking, so that a pipe in the file's place cannot hold the command.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     if (isMissing(error)) return head;
     throw error;
   }
   try {
+    if (!(await file.stat()).isFile()) throw new RevocationWriteError(`${path} is no file.`);
     return await file.readFile('utf8');
   } finally {
     await file.close();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,6 +8,7 @@ import fc from 'fast-check';
 import { compileDirectory } from '../../src/config/compile.ts';
 import {
   checkAgents,
+  createRevocationReader,
   parseRevocations,
   readRevocationFile,
 } from '../../src/config/revocation-file.ts';
@@ -131,6 +133,34 @@ describe('a directory', () => {
     assert.deepEqual({ entries, exists }, { entries: [], exists: false });
     const gone = await readRevocationFile(path.join(home.root, 'elsewhere'), now);
     assert.equal(gone.entries, null);
+  });
+
+  const odd: [what: string, make: (file: string) => void, message: RegExp][] = [
+    ['a link that leads nowhere', (file) => fs.symlinkSync('nowhere', file), /leads nowhere/],
+    ['a link to itself', (file) => fs.symlinkSync('revocations.yaml', file), /in a circle/],
+    ['a directory', (file) => fs.mkdirSync(file), /no file/],
+    ['a pipe', (file) => execFileSync('mkfifo', [file]), /no file/],
+  ];
+  for (const [what, make, message] of odd) {
+    test(`${what} in its place is an error, and is not waited for`, async () => {
+      using home = temporary({ 'demo.yaml': demo });
+      make(path.join(home.root, 'revocations.yaml'));
+      const { entries, problems } = await readRevocationFile(home.root, now);
+      assert.equal(entries, null);
+      assert.match(problems[0]?.message ?? '', message);
+    });
+  }
+
+  test('bytes that have not changed are not parsed again; others are', async () => {
+    using home = temporary({ 'revocations.yaml': 'quarantined: [{agent: a}]\n' });
+    const reader = createRevocationReader(home.root, () => now);
+    const first = await reader();
+    assert.equal(await reader(), first);
+    fs.writeFileSync(path.join(home.root, 'revocations.yaml'), 'quarantined: [{agent: b}]\n');
+    assert.deepEqual(
+      (await reader()).entries?.map(({ id }) => id),
+      ['b'],
+    );
   });
 
   test('the file is no allowlist, whatever is in it, and changes no digest', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -169,6 +169,13 @@ describe('a file that cannot be written', () => {
     });
     assert.equal(home.text, text);
     assert.deepEqual(fs.readdirSync(home.root), ['revocations.yaml']);
+  });
+
+  test('a pipe in its place is not waited for, nor replaced', async () => {
+    using home = new Directory();
+    execFileSync('mkfifo', [home.file]);
+    await assert.rejects(addRevocations(home.root, [token(1)], now), /is no file/);
+    assert.ok(fs.statSync(home.file).isFIFO());
   });
 
   test('what stands there already needs no right to write', async () => {
