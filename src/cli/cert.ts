@@ -91,8 +91,9 @@ function createIssue(io: Io): Command {
 }
 
 /** A curl line that works as it stands, or what is missing for it. */
-function howToUse(settings: Settings, { files }: IssuedCertificate, target: string): string {
-  const listener = certificateListener(settings);
+function howToUse(settings: Settings, issued: IssuedCertificate, target: string): string {
+  const { agent, files } = issued;
+  const listener = certificateListener(settings, agent.id);
   if (listener === null) {
     return 'No listener asks for client certificates: `sallyport cert server NAME` makes what one needs.';
   }

@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { replaceSecretFile } from '../core/secret-file.ts';
 import { asCommand, type ClientFiles, type IssuedCertificate } from './certificate-files.ts';
 import { exportLines, type ProxyAddress, proxyVariables, urlOf } from './proxy-exports.ts';
@@ -16,10 +16,6 @@ export function certificateExports(
   proxy: ProxyAddress,
   authority: boolean,
 ): string {
-  const trust = [
-    ['GIT_PROXY_SSL_CAINFO', files.authority],
-    ['NODE_EXTRA_CA_CERTS', files.authority],
-  ] as const;
   return `# curl reads $CURL_HOME/.curlrc, git the variables GIT_PROXY_SSL_*; npm takes the texts of both files as its settings
 # cert and key. Node's own clients, pip, requests and wget cannot show a proxy a certificate: they need a credential,
 # \`sallyport env ${agent.id}\`.
@@ -28,8 +24,31 @@ ${exportLines([
   ['CURL_HOME', curlHome(files, agent.id)],
   ['GIT_PROXY_SSL_CERT', files.certificate],
   ['GIT_PROXY_SSL_KEY', files.key],
-  ...(authority ? trust : []),
+  ...(authority ? trustOf(files.authority) : []),
 ])}`;
+}
+
+/**
+ * Lines for a listener whose certificate the installation's own authority has signed, which no tool
+ * trusts by itself. Writes `ca.curl/.curlrc` in the certs directory.
+ *
+ * @param authority path of its certificate, absolute
+ * @throws CommandError (1) if the file cannot be made
+ */
+export function trustExports(certs: string, authority: string): string {
+  const home = resolve(certs, 'ca.curl');
+  writeCurlrc(home, [`proxy-cacert = ${curlText(authority)}`]);
+  return `# The authority under certs/ signed the listener's certificate: curl ($CURL_HOME/.curlrc), git and Node are told. Others
+# take one bundle for the proxy and all destinations: append ca.crt to theirs.
+${exportLines([['CURL_HOME', home], ...trustOf(authority)])}`;
+}
+
+/** What git and Node trust beside the usual roots when they speak to a proxy. */
+function trustOf(authority: string): readonly (readonly [string, string])[] {
+  return [
+    ['GIT_PROXY_SSL_CAINFO', authority],
+    ['NODE_EXTRA_CA_CERTS', authority],
+  ];
 }
 
 /**
@@ -44,8 +63,11 @@ export function writeCurlConfig(issued: IssuedCertificate, authority: boolean): 
     `proxy-key = ${curlText(files.key)}`,
     ...(authority ? [`proxy-cacert = ${curlText(files.authority)}`] : []),
   ];
-  const path = join(curlHome(files, agent.id), '.curlrc');
-  asCommand(() => replaceSecretFile(path, `${lines.join('\n')}\n`, 0o644));
+  writeCurlrc(curlHome(files, agent.id), lines);
+}
+
+function writeCurlrc(home: string, lines: readonly string[]): void {
+  asCommand(() => replaceSecretFile(join(home, '.curlrc'), `${lines.join('\n')}\n`, 0o644));
 }
 
 function curlHome({ certificate }: ClientFiles, agent: string): string {

@@ -140,12 +140,14 @@ export function asCommand<T>(work: () => T): T {
   }
 }
 
-/** The first listener that asks for client certificates, as a sandbox reaches it; null if none does. */
+/** The first listener that asks this agent for a certificate, as a sandbox reaches it; null if none does. */
 export function certificateListener(
   settings: Settings,
+  agent: string,
 ): { readonly proxy: ProxyAddress; readonly certificate: string } | null {
-  for (const { at, tls } of settings.listen) {
+  for (const { at, tls, agent: bound } of settings.listen) {
     if (tls === null || tls.clientCa === null || isUnix(at) || at.port === 0) continue;
+    if (bound !== null && bound !== agent) continue;
     const proxy = { scheme: 'https', host: reachableHost(at.host), port: at.port } as const;
     return { proxy, certificate: tls.cert };
   }

@@ -1,9 +1,11 @@
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { isUnix } from '../config/listen-address.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseAuthority } from '../core/authority-form.ts';
 import { defaultTtl } from '../identity/credential-claims.ts';
-import { certificateExports, writeCurlConfig } from './certificate-exports.ts';
+import { authorityPaths } from '../tls/authority.ts';
+import { certificateExports, trustExports, writeCurlConfig } from './certificate-exports.ts';
 import {
   certificateListener,
   clientTtl,
@@ -48,13 +50,19 @@ export function createCommand(io: Io): Command {
     const ttl = parseTtl(options.ttl);
     const asked = options.proxy === undefined ? undefined : parseProxy(options.proxy, 'http');
     const settings = settingsFor(io, options);
-    const proxy = asked ?? firstListener(settings);
+    const listener = asked === undefined ? firstListener(settings, agent) : null;
+    const proxy = asked ?? listener?.proxy;
+    if (proxy === undefined) throw noListener();
     const policy = await loadPolicy(io, settings.allowlists);
     if (policy === null) return;
     const issued = issueFor(policy, openKeys(settings.certs), { agent, ttl }, io.clock.now());
     const until = new Date(issued.expiresAt).toISOString();
     io.stdout.write(`# agent ${agent}, credential ${issued.id}, valid until ${until}\n`);
     io.stdout.write(proxyExports(agent, issued.credential, proxy));
+    const authority = resolve(authorityPaths(settings.certs).certificate);
+    if (listener?.certificate != null && isSignedBy(listener.certificate, authority)) {
+      io.stdout.write(trustExports(settings.certs, authority));
+    }
   });
 }
 
@@ -68,7 +76,7 @@ async function byCertificate(io: Io, agent: string, options: EnvOptions): Promis
     );
   }
   const settings = settingsFor(io, options);
-  const listener = certificateListener(settings);
+  const listener = certificateListener(settings, agent);
   const proxy = asked ?? listener?.proxy;
   if (proxy === undefined) {
     throw new CommandError(
@@ -105,14 +113,24 @@ function parseProxy(text: string, scheme: ProxyAddress['scheme']): ProxyAddress 
   return { scheme: (written as ProxyAddress['scheme'] | undefined) ?? scheme, host, port };
 }
 
-function firstListener(settings: Settings): ProxyAddress {
-  for (const { at, tls } of settings.listen) {
-    if (isUnix(at) || at.port === 0) continue;
-    return {
-      scheme: tls === null ? 'http' : 'https',
-      host: reachableHost(at.host),
-      port: at.port,
-    };
+/** The first listener that takes a credential of this agent, and the file of its certificate. */
+function firstListener(
+  settings: Settings,
+  agent: string,
+): { readonly proxy: ProxyAddress; readonly certificate: string | null } | null {
+  for (const { at, tls, agent: bound } of settings.listen) {
+    if (isUnix(at) || at.port === 0 || tls?.required === true) continue;
+    if (bound !== null && bound !== agent) continue;
+    const scheme = tls === null ? 'http' : 'https';
+    const proxy = { scheme, host: reachableHost(at.host), port: at.port } as const;
+    return { proxy, certificate: tls?.cert ?? null };
   }
-  throw new CommandError('the proxy has no fixed address to print: name it with --proxy.', 2);
+  return null;
+}
+
+function noListener(): CommandError {
+  return new CommandError(
+    'no listener with a fixed address takes a credential of this agent: name the proxy with --proxy.',
+    2,
+  );
 }

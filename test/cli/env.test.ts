@@ -89,6 +89,29 @@ describe('env', () => {
     });
   }
 
+  test('passes over listeners that would not take the credential', async () => {
+    using home = installation();
+    const config = path.join(home.root, 'sallyport.yaml');
+    const tls = { cert: 'a.crt', key: 'a.key', 'client-ca': 'ca.crt' };
+    const listen = (...more: readonly object[]) =>
+      fs.writeFileSync(config, JSON.stringify({ listen: more }));
+    const refusing = [
+      { unix: './demo.sock', agent: 'demo' },
+      { address: '127.0.0.1:4001', agent: 'other' },
+      { address: '127.0.0.1:4002', tls: { ...tls, 'client-certificate': 'required' } },
+    ];
+    listen(...refusing, { address: '127.0.0.1:4003', tls }, { address: '127.0.0.1:4004' });
+    const result = await home.run(['env', 'demo', '--config', config], now);
+    assert.equal(result.status, 0, result.stderr);
+    assert.equal(new URL(exported(result.stdout, 'HTTPS_PROXY')).host, '127.0.0.1:4003');
+    assert.ok(!result.stdout.includes('CURL_HOME'), 'nothing is known of who signed a.crt');
+    listen(...refusing);
+    const none = await home.run(['env', 'demo', '--config', config], now);
+    assert.equal(none.status, 2);
+    assert.equal(none.stdout, '');
+    assert.match(none.stderr, /no listener with a fixed address takes a credential of this agent/u);
+  });
+
   const refused: readonly [string, readonly string[], Record<string, string>, number, RegExp][] = [
     ['a listener without a fixed port', [], { SALLYPORT_LISTEN: '127.0.0.1:0' }, 2, /--proxy/u],
     ['an address without a port', ['--proxy', 'proxy.internal'], {}, 2, /write HOST:PORT/u],

@@ -20,11 +20,14 @@ await enterNamespace(import.meta.filename);
 
 /** The one that `cert server` prints; nothing else is in this namespace. */
 const port = 3130;
+/** Of a listener that takes credentials, too. */
+const openPort = 3131;
 const spiffe = 'spiffe://example.com/agent/demo';
 const text = 'the page of the origin';
 
 let home: Installation;
 let config: string;
+let both: string;
 let lab: ClientLab;
 
 before(async () => {
@@ -44,13 +47,18 @@ before(async () => {
     cert: file('listeners/proxy.internal.crt'),
     key: file('listeners/proxy.internal.key'),
     'client-ca': file('ca.crt'),
-    'client-certificate': 'required',
   };
+  const listen = [
+    { address: `127.0.0.1:${port}`, tls: { ...tls, 'client-certificate': 'required' } },
+    { address: `127.0.0.1:${openPort}`, tls },
+  ];
+  both = path.join(home.root, 'both.yaml');
+  fs.writeFileSync(both, JSON.stringify({ listen }));
   lab = await ClientLab.start({
     sites: { 'good.test': page(text), 'plain.test': page(text), 'git.test': gitSite(home.root) },
     allow: ['good.test', 'http://plain.test', 'git.test'],
-    agent: { credentials: { issued: false, certificates: [spiffe] } },
-    settings: { listen: [{ address: `127.0.0.1:${port}`, tls }] },
+    agent: { credentials: { certificates: [spiffe] } },
+    settings: { listen, certs: home.certs },
   });
 });
 
@@ -109,6 +117,37 @@ describe('an agent with a certificate of `cert issue`', { skip: missingClient('c
     assert.ok(raw.length < 1024, 'small enough for one packet');
     assert.equal(`cert:${serialNumber.toLowerCase()}`, token);
   });
+});
+
+describe('the exports of `env` for a listener of the same authority', {
+  skip: missingClient('curl', 'git'),
+}, () => {
+  let exports: string;
+  before(async () => {
+    exports = await sallyport('env', 'demo', '--config', both);
+    assert.match(exports, new RegExp(`https://demo:sp1[^']*:${openPort}'`));
+  });
+
+  const node = `'${process.execPath}' -e 'fetch("https://good.test/").then((answer) => answer.text()).then(console.log)'`;
+  const cases: readonly [string, string, RegExp][] = [
+    ['curl', 'curl -sS https://good.test/', /the page/],
+    ['git', 'git ls-remote https://git.test/tools.git', /refs\/heads\/main/],
+    // Node has one list of roots more than its own, for the proxy and for what is behind it.
+    [
+      'node',
+      `cat "${'$'}NODE_EXTRA_CA_CERTS" "${'$'}TEST_CA" > all.pem; NODE_EXTRA_CA_CERTS=all.pem ${node}`,
+      /the page/,
+    ],
+  ];
+  for (const [what, command, shown] of cases) {
+    test(`are enough for ${what}, with a credential`, async () => {
+      const run = await shell(`${exports}\nTEST_CA='${lab.caFile}'\n${command}`);
+      assertAllowed(run, { agent: 'demo', scheme: 'https' });
+      assert.match(run.stdout, shown);
+      for (const { token } of run.lines)
+        assert.ok(token === undefined || !token.startsWith('cert:'));
+    });
+  }
 });
 
 describe('the exports of `env --certificate`', { skip: missingClient('curl', 'git') }, () => {
