@@ -16,6 +16,7 @@ import {
   narrowed,
   type Row,
   token,
+  type Way,
   workerId,
 } from '../support/identity-stage.ts';
 import {
@@ -44,7 +45,7 @@ const listen = [
   { address: '127.0.0.1:0', 'proxy-protocol': ['127.0.0.0/8'] },
   { address: '127.0.0.1:0', 'proxy-protocol': ['127.0.0.0/8'], tls: tlsFiles(directory) },
   // All clients of a socket are one source: a socket for each row that fails.
-  ...['any-0', 'any-1'].map((name) => ({ unix: file(`${name}.sock`) })),
+  ...['any-0', 'any-1', 'any-2'].map((name) => ({ unix: file(`${name}.sock`) })),
   ...['alice-0', 'alice-1'].map((name) => ({ unix: file(`${name}.sock`), agent: 'alice' })),
   { unix: file('inside-0.sock'), agent: 'inside' },
 ];
@@ -362,6 +363,43 @@ describe('a client certificate that does not hold ends the connection, whatever 
         assert.equal(stage.outside, outside);
       });
     }
+  }
+});
+
+describe('guesses', () => {
+  const head = (fields: string) => connectHead('tcp.test:22', fields);
+  const wrong = head(as('no-token-of-anybody', 'bob'));
+  const right = head(as(token('bob'), 'bob'));
+  const ways: readonly (readonly [what: string, way: Way])[] = [
+    ['by a socket', socket('any-2')],
+    ['by TLS', secure(1)],
+    ['behind a balancer', behind(5, '203.0.113.50')],
+    ['behind a balancer, by TLS', secure(6, undefined, proxyHeader('203.0.113.51', 4711))],
+  ];
+  for (const [what, way] of ways) {
+    test(`${what}: slow after twenty, and who is right is not`, async () => {
+      const source = stage.newSource();
+      const guess = async () => {
+        const client = await way(stage, source);
+        client.write(wrong);
+        return client;
+      };
+      for (let n = 0; n < 20; n++) {
+        const client = await guess();
+        assert.match((await client.readToClose()).toString('latin1'), /^HTTP\/1\.1 407 /);
+        client.close();
+      }
+      const started = performance.now();
+      const slow = await guess();
+      const good = await way(stage, source);
+      good.write(right);
+      assert.match((await good.readUntil('\r\n\r\n')).toString('latin1'), /^HTTP\/1\.1 200 /);
+      assert.equal(slow.pending.length, 0);
+      good.close();
+      assert.match((await slow.readToClose()).toString('latin1'), /^HTTP\/1\.1 407 /);
+      assert.ok(performance.now() - started > 700);
+      slow.close();
+    });
   }
 });
 
