@@ -36,6 +36,8 @@ export interface RevocationPlaneOptions {
 /** Milliseconds for which a file must stand before it may lift anything, or count as broken. */
 const PAUSE = 150;
 const ATTEMPTS = 5;
+/** Milliseconds until a file that would not stand still is read again. */
+const LATER = 500;
 /** Changes that the operations log names one by one; the egress log has all of them. */
 const MOST_TOLD = 100;
 
@@ -98,7 +100,9 @@ export class RevocationPlane {
       if (settled) return cut + (await this.#accept(file));
     }
     if (!this.#isDoubtful(file)) return cut + (await this.#accept(file));
-    // It still changes, so that the watcher will ask again.
+    // It still changes. Whoever watches it may have seen it last as it will be in the end, and say
+    // nothing more: this looks again by itself.
+    setTimeout(() => void this.reload(), LATER).unref();
     return cut + (await this.#putAll(file));
   }
 

@@ -23,6 +23,8 @@ export class Watcher {
   #quiet: NodeJS.Timeout | null = null;
   #firstEventAt = 0;
   #looking = false;
+  /** Something happened to a file since the last look: what is there may have been away meanwhile. */
+  #touched = false;
   #closed = false;
 
   constructor(root: string, changed: () => void) {
@@ -45,8 +47,10 @@ export class Watcher {
     this.#watchers.clear();
   }
 
-  #event(): void {
+  /** @param name of the file; null where the system does not tell. */
+  #event(name: string | null): void {
     if (this.#closed) return;
+    if (name?.startsWith('.') !== true) this.#touched = true;
     const now = performance.now();
     if (this.#quiet === null) this.#firstEventAt = now;
     else {
@@ -62,9 +66,11 @@ export class Watcher {
   async #compare(): Promise<void> {
     if (this.#looking || this.#closed || this.#quiet !== null) return;
     this.#looking = true;
+    const touched = this.#touched;
+    this.#touched = false;
     const stamp = await this.#look();
     this.#looking = false;
-    if (this.#closed || stamp === this.#stamp) return;
+    if (this.#closed || (stamp === this.#stamp && !touched)) return;
     this.#stamp = stamp;
     this.#changed();
   }
@@ -109,7 +115,7 @@ export class Watcher {
   #watch(directory: string): void {
     if (this.#watchers.has(directory) || this.#closed) return;
     try {
-      const watcher = watch(directory, { persistent: false }, () => this.#event());
+      const watcher = watch(directory, { persistent: false }, (_, name) => this.#event(name));
       watcher.on('error', () => {
         watcher.close();
         this.#watchers.delete(directory);
