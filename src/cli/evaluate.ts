@@ -4,9 +4,10 @@ import { parseIp } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { RevocationEntry } from '../identity/revocations.ts';
 import { AddressGuard } from '../policy/address-guard.ts';
+import type { CredentialScope } from '../policy/credential-scope.ts';
 import { type Decision, type DecisionRequest, decide } from '../policy/decide.ts';
 import { type Near, nearest } from '../policy/nearest.ts';
-import type { Agent, Policy } from '../policy/policy.ts';
+import type { Agent, Entry, Policy } from '../policy/policy.ts';
 import { parseTarget, type WrittenTarget } from './target.ts';
 
 export interface Question {
@@ -20,6 +21,8 @@ export interface Question {
   readonly guard: AddressGuard;
   /** What is revoked and quarantined; undefined: not asked about. */
   readonly revocations?: readonly RevocationEntry[];
+  /** What the credential is narrowed to; undefined: nothing. */
+  readonly scope?: CredentialScope | undefined;
 }
 
 /** What the proxy would do, as far as it can be told without DNS or a connection. */
@@ -34,6 +37,8 @@ export interface Outcome {
   /** Null if it does not parse. */
   readonly written: WrittenTarget | null;
   readonly decision: Decision | null;
+  /** The entry that would let it through, if only the scope of the credential stands in the way. */
+  readonly withheld: Entry | null;
   /** The quarantine of the agent, if the reason is `agent_quarantined`. */
   readonly quarantine: RevocationEntry | null;
   readonly near: readonly Near[];
@@ -43,6 +48,7 @@ const unanswered = {
   problem: null,
   written: null,
   decision: null,
+  withheld: null,
   quarantine: null,
   near: [],
 } as const;
@@ -88,7 +94,7 @@ function decideFor(question: Question, agent: Agent, written: WrittenTarget): Ou
     scheme: written.scheme,
     method: written.path === undefined ? undefined : (question.method ?? 'GET'),
     path: written.path,
-    scope: undefined,
+    scope: question.scope,
   };
   const known = { ...unanswered, agent, written };
   if (ip !== null && guard.isOwnListener(ip, port)) {
@@ -98,7 +104,9 @@ function decideFor(question: Question, agent: Agent, written: WrittenTarget): Ou
   const { verdict, reason, addresses } = decision;
   if (verdict === 'block') {
     const near = reason === 'denied' ? [] : nearest(policy, agent, request, at);
-    return { ...known, verdict, reason, decision, near };
+    const whole = decide(policy, agent, { ...request, scope: undefined }, at);
+    const withheld = whole.verdict === 'allow' ? whole.entry : null;
+    return { ...known, verdict, reason, decision, withheld, near };
   }
   const refusal = ip === null ? 'ok' : guard.check(ip, port, addresses);
   if (refusal === 'ok') return { ...known, verdict, reason, decision };

@@ -84,6 +84,9 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
     case 'agent_quarantined':
       return `Agent ${agent} is quarantined${quarantineOf(outcome)}: everything is blocked, whatever it shows.`;
     case 'host_not_allowed':
+      if (outcome.withheld !== null) {
+        return `${host} is on the allowlist of agent ${agent}, but not in what the credential is narrowed to.`;
+      }
       return `${host} is not on the allowlist of agent ${agent}.`;
     case 'port_not_allowed':
       return `${host} is on the allowlist of agent ${agent}, but not on port ${port}.`;
@@ -156,7 +159,7 @@ function nearBlock({ near }: Outcome, style: Styles): string[] {
 
 /** What to write, where, if writing an entry would help. */
 function adviceBlock(outcome: Outcome, style: Styles): string[] {
-  const { reason, agent, decision, written } = outcome;
+  const { reason, agent, decision, withheld, written } = outcome;
   if (agent === undefined || written === null) return [];
   const never = neverOpen(written.target);
   if (never !== null) return [never];
@@ -164,6 +167,9 @@ function adviceBlock(outcome: Outcome, style: Styles): string[] {
     case 'host_not_allowed':
     case 'port_not_allowed':
     case 'scheme_not_allowed':
+      if (withheld !== null) {
+        return [`The entry is ${withheld.at}; a credential that includes it lets this through.`];
+      }
       return [
         `To allow it, add to \`allow\` of agent ${agent.id} (${agent.at}):`,
         style.cyan(`    - ${entryFor(outcome)}`),

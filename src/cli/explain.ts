@@ -5,16 +5,21 @@ import { readRevocationFile } from '../config/revocation-file.ts';
 import { didYouMean } from '../config/spelling.ts';
 import { parseTime } from '../config/units.ts';
 import type { RevocationEntry } from '../identity/revocations.ts';
+import type { CredentialScope } from '../policy/credential-scope.ts';
+import { hostPattern } from '../policy/pattern.ts';
+import type { Policy } from '../policy/policy.ts';
 import { evaluate, guardOf, type Outcome, schemeOf } from './evaluate.ts';
 import { renderOutcome } from './explain-text.ts';
 import { CommandError, type Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { styles, writeJson, writeProblems } from './output.ts';
+import { scopeForAgent } from './scope-option.ts';
 
 interface ExplainOptions {
   readonly agent: string;
   readonly method?: string;
   readonly at?: string;
+  readonly only?: readonly string[];
   readonly json?: boolean;
 }
 
@@ -37,6 +42,10 @@ export function createCommand(io: Io): Command {
     )
     .requiredOption('--agent <id>', 'the agent that asks')
     .option('--method <method>', 'the method of a request to a URL (default GET)')
+    .option(
+      '--only <scope...>',
+      'with a credential narrowed to these: NAME, group:NAME, host:PATTERN',
+    )
     .option('--at <time>', 'when it asks, such as 2027-01-01T00:00:00Z (default now)')
     .option(
       '--json',
@@ -57,7 +66,8 @@ export function createCommand(io: Io): Command {
     const guard = guardOf(settings);
     const revocations = await revocationsFor(io, settings.allowlists);
     const { agent } = options;
-    const outcome = evaluate({ policy, agent, target, method, at, guard, revocations });
+    const scope = scopeOf(policy, options);
+    const outcome = evaluate({ policy, agent, target, method, at, guard, revocations, scope });
     if (outcome.verdict === 'block') io.exitStatus = 1;
     if (options.json) writeJson(io.stdout, jsonOf(outcome, options.agent, policy.digest));
     else {
@@ -71,6 +81,19 @@ export function createCommand(io: Io): Command {
       );
     }
   });
+}
+
+/**
+ * The scope of a credential that `token issue` would make with this `--only`.
+ *
+ * @throws CommandError (1)
+ */
+function scopeOf(policy: Policy, { agent: id, only }: ExplainOptions): CredentialScope | undefined {
+  const agent = policy.agents.get(id);
+  if (agent === undefined || only === undefined) return undefined;
+  const written = scopeForAgent(agent, only);
+  const hosts = (written.hosts ?? []).flatMap((text) => hostPattern(text) ?? []);
+  return [{ groups: written.only ?? [], hosts }];
 }
 
 /** Those of a broken file are not known here; the running proxy keeps what it had. */

@@ -86,6 +86,7 @@ export function renderIssued(description: IssuedDescription): string {
     ['issued', issued],
     [expired ? 'ended' : 'expires', expires],
     ['signed by key', `${key.id}, ${key.here}`],
+    ['issued for', namesOf(steps[0])],
     ...steps.slice(1).map((step, index) => [`narrowed (${index + 1})`, stepText(step)] as const),
     ['may reach', scope === undefined ? 'all that the agent may' : scopeText(scope, exact)],
   ];
@@ -131,10 +132,16 @@ function scopeOf(steps: readonly Narrowing[]): Pick<IssuedDescription, 'scope' |
   return { scope, scope_exact: exact };
 }
 
-function stepText({ expires, groups, hosts }: StepDescription): string {
-  const names = [...(groups ?? []).map((name) => `group ${name}`), ...(hosts ?? [])];
-  const end = expires === undefined ? [] : [`ends at ${expires}`];
-  return [...end, ...(names.length === 0 ? [] : [`only ${names.join(', ')}`])].join('; ');
+function stepText(step: StepDescription): string {
+  const names = namesOf(step);
+  const end = step.expires === undefined ? [] : [`ends at ${step.expires}`];
+  return [...end, ...(names === undefined ? [] : [`only ${names}`])].join('; ');
+}
+
+/** Undefined if the step names no group and no host. */
+function namesOf(step: StepDescription | undefined): string | undefined {
+  const groups = (step?.groups ?? []).map((name) => `group ${name}`);
+  return [...groups, ...(step?.hosts ?? [])].join(', ') || undefined;
 }
 
 function scopeText(scope: NonNullable<IssuedDescription['scope']>, exact: boolean): string {

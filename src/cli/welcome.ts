@@ -29,12 +29,11 @@ export function welcome(io: Io, settings: Settings, counts: Counts, proxy: Runni
   if (agent === undefined || !agent.credentials.issued || at === null) {
     return `${head}\n  sallyport env AGENT   prints what a sandbox of that agent needs\n\n`;
   }
-  const issued = issueFor(
-    proxy.policy,
-    openKeys(settings.certs),
-    { agent: demo, ttl: defaultTtl },
-    io.clock.now(),
-  );
+  const keys = openKeys(settings.certs);
+  if (keys.signing.until < io.clock.now() + defaultTtl * 1000) {
+    return `${head}\n  sallyport token keys --rotate   the key that signs credentials is about to end, or has ended\n\n`;
+  }
+  const issued = issueFor(proxy.policy, keys, { agent: demo, ttl: defaultTtl }, io.clock.now());
   const allowed = allowedExample(proxy.policy, agent, io.clock.now());
   const lines = [
     head,

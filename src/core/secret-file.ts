@@ -89,6 +89,34 @@ export function replaceSecretFile(path: string, text: string, mode = 0o600): voi
   }
 }
 
+/**
+ * Puts another text in a secret file's place, mode 0600: whole or not at all. Of processes that do
+ * so at the same time one goes after the other, so that no change is lost; a lock file beside it,
+ * `.lock`, sees to that.
+ *
+ * @param change the present text → the new one
+ * @throws SecretFileError if there is no such file, it is unsafe, cannot be replaced, or is locked for
+ * more than two seconds; and whatever `change` throws
+ */
+export function changeSecretFile(path: string, change: (text: string) => string): void {
+  const lock = `${path}.lock`;
+  for (let tries = 1; !createSecretFile(lock, ''); tries++) {
+    if (tries === LOCK_TRIES) {
+      throw new SecretFileError(
+        `${path} is being changed by somebody else: if nobody is, remove ${lock}.`,
+      );
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOCK_WAIT);
+  }
+  try {
+    const text = readSecretFile(path);
+    if (text === null) throw new SecretFileError(`${path} does not exist.`);
+    replaceSecretFile(path, change(text));
+  } finally {
+    unlinkSync(lock);
+  }
+}
+
 function openSecretFile(path: string): number | null {
   try {
     // Not blocking, so that a named pipe in the file's place cannot hold the start.
@@ -132,44 +160,5 @@ function writeWhole(path: string, text: string, mode: number): void {
     fsyncSync(fd);
   } finally {
     closeSync(fd);
-  }
-}
-
-/**
- * Puts another text in a secret file's place, mode 0600: whole or not at all. Of processes that do
- * so at the same time one goes after the other, so that no change is lost; a lock file beside it,
- * `.lock`, sees to that.
- *
- * @param change the present text → the new one
- * @throws SecretFileError if there is no such file, it is unsafe, cannot be replaced, or is locked for
- * more than two seconds; and whatever `change` throws
- */
-export function changeSecretFile(path: string, change: (text: string) => string): void {
-  const lock = `${path}.lock`;
-  for (let tries = 1; !createSecretFile(lock, ''); tries++) {
-    if (tries === LOCK_TRIES) {
-      throw new SecretFileError(
-        `${path} is being changed by somebody else: if nobody is, remove ${lock}.`,
-      );
-    }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOCK_WAIT);
-  }
-  try {
-    const text = readSecretFile(path);
-    if (text === null) throw new SecretFileError(`${path} does not exist.`);
-    replaceFile(path, change(text));
-  } finally {
-    unlinkSync(lock);
-  }
-}
-
-function replaceFile(path: string, text: string): void {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
-  try {
-    writeWhole(temporary, text, 0o600);
-    renameSync(temporary, path);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new SecretFileError(`${path} cannot be replaced (${code}).`, { cause: error });
   }
 }

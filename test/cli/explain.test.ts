@@ -280,6 +280,32 @@ describe('explain for a person', () => {
   });
 });
 
+describe('explain --only', () => {
+  const cases: readonly (readonly [string, readonly string[], number, RegExp])[] = [
+    ['docs.example.com', ['docs'], 0, /^ALLOW/u],
+    ['docs.example.com', ['group:docs'], 0, /^ALLOW/u],
+    ['a.wild.example', ['docs', '*.wild.example'], 0, /^ALLOW/u],
+    [
+      'registry.npm.example',
+      ['docs'],
+      1,
+      /^BLOCK.*\n\nregistry\.npm\.example is on the allowlist of agent demo, but not in what the credential is narrowed to\.\n[\s\S]*The entry is a\.yaml:11; a credential that includes it/u,
+    ],
+    ['other.example', ['docs'], 1, /is not on the allowlist of agent demo\.\n[\s\S]*To allow it/u],
+    ['evil.wild.example', ['*.wild.example'], 1, /A deny entry blocks/u],
+    ['docs.example.com', ['dcos'], 1, /^$/u],
+  ];
+  for (const [target, only, status, text] of cases) {
+    test(`${only.join(' ')}: ${target}, ${status}`, async () => {
+      using home = installation();
+      const argv = ['explain', '--agent', 'demo', target, '--only', ...only];
+      const result = await home.run(argv, now);
+      assert.equal(result.status, status, result.stderr);
+      assert.match(result.stdout, text);
+    });
+  }
+});
+
 describe('explain refuses', () => {
   test('broken allowlists, with their problems', async () => {
     using home = installation('agents: {demo: {owner: a}}');

@@ -45,6 +45,7 @@ task:          T-1
 issued:        2026-11-22T12:00:00.000Z
 expires:       2026-11-22T12:01:00.000Z
 signed by key: ${key.id}, not looked up: no key file can be read here
+issued for:    group docs, group registry/npm, *.example.com
 narrowed (1):  ends at 2026-11-22T12:01:00.000Z
 narrowed (2):  only group docs, a.example.com
 may reach:     group docs, a.example.com, as far as the agent may

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import {
+  changeSecretFile,
   createSecretFile,
   readSecretFile,
   replaceSecretFile,
@@ -102,5 +103,37 @@ describe('readSecretFile', () => {
     }
     fs.chmodSync(file, 0o400);
     assert.equal(readSecretFile(file), 'x');
+  });
+});
+
+describe('changeSecretFile', () => {
+  test('puts the new text in place of the old one, for the owner alone, and leaves nothing beside it', () => {
+    createSecretFile(file, 'old');
+    changeSecretFile(file, (text) => `${text} and new`);
+    assert.equal(readSecretFile(file), 'old and new');
+    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), ['x.key']);
+  });
+
+  test('leaves the old text, and no lock, if the change fails', () => {
+    createSecretFile(file, 'old');
+    const fail = () => {
+      throw new RangeError('no');
+    };
+    assert.throws(() => changeSecretFile(file, fail), RangeError);
+    assert.equal(readSecretFile(file), 'old');
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), ['x.key']);
+  });
+
+  test('makes no file where there is none', () => {
+    assert.throws(() => changeSecretFile(file, () => 'new'), problem(/does not exist/u));
+    assert.deepEqual(fs.readdirSync(path.dirname(file)), []);
+  });
+
+  test('does not go past a lock', () => {
+    createSecretFile(file, 'old');
+    fs.writeFileSync(`${file}.lock`, '');
+    assert.throws(() => changeSecretFile(file, () => 'new'), problem(/remove .*x\.key\.lock/u));
+    assert.equal(readSecretFile(file), 'old');
   });
 });

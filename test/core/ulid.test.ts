@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { createIdSource, newId } from '../../src/core/ulid.ts';
+import { createIdSource, newId, ulidTime } from '../../src/core/ulid.ts';
 
 const module = new URL('../../src/core/ulid.ts', import.meta.url).href;
 
@@ -21,6 +21,15 @@ describe('newId', () => {
     const ids = await Promise.all([idOf(), idOf()]);
     assert.notEqual(ids[0], ids[1]);
     assert.equal(ids[0]?.slice(0, 10), ids[1]?.slice(0, 10));
+  });
+});
+
+describe('ulidTime', () => {
+  it('is the time with which an id was made', () => {
+    for (const time of [0, 1, 1_469_918_176_385, 2 ** 48 - 1]) {
+      assert.equal(ulidTime(createIdSource(new Uint8Array(12))(time)), time);
+    }
+    assert.equal(ulidTime('01ARZ3NDEKTSV4RRFFQ69G5FAV'), 1_469_922_850_259);
   });
 });
 
