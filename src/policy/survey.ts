@@ -122,9 +122,7 @@ export class Survey implements RuleVisitor {
 
   #deny(entry: Entry, rank: number, order: number): void {
     const first =
-      this.denied === null ||
-      rank < this.#deniedRank ||
-      (rank === this.#deniedRank && order < this.#deniedOrder);
+      this.denied === null || precedes(rank, order, this.#deniedRank, this.#deniedOrder);
     if (!first) return;
     this.denied = entry;
     this.#deniedRank = rank;
@@ -139,7 +137,9 @@ export class Survey implements RuleVisitor {
   #consider(entry: Entry, rank: number, order: number, until: number): void {
     const stage = this.#stageOf(entry, until);
     if (stage === ALLOWS) this.#admit(entry, rank, order, until);
-    if (stage < this.stage || (stage === this.stage && !this.#precedes(rank, order))) return;
+    const nearer =
+      stage > this.stage || (stage === this.stage && this.#precedesNearest(rank, order));
+    if (!nearer) return;
     this.stage = stage;
     this.nearest = entry;
     this.nearestUntil = until;
@@ -148,10 +148,9 @@ export class Survey implements RuleVisitor {
     this.#nearestOrder = order;
   }
 
-  #precedes(rank: number, order: number): boolean {
-    if (this.#tier !== this.#nearestTier) return false;
-    if (rank !== this.#nearestRank) return rank < this.#nearestRank;
-    return order < this.#nearestOrder;
+  #precedesNearest(rank: number, order: number): boolean {
+    const sameTier = this.#tier === this.#nearestTier;
+    return sameTier && precedes(rank, order, this.#nearestRank, this.#nearestOrder);
   }
 
   #stageOf(entry: Entry, until: number): number {
@@ -181,9 +180,7 @@ export class Survey implements RuleVisitor {
     if (!this.withinScope(entry)) return;
     this.#add(entry, until);
     const first =
-      this.speaker === null ||
-      rank < this.#speakerRank ||
-      (rank === this.#speakerRank && order < this.#speakerOrder);
+      this.speaker === null || precedes(rank, order, this.#speakerRank, this.#speakerOrder);
     if (!first) return;
     this.speaker = entry;
     this.#speakerRank = rank;
@@ -197,6 +194,11 @@ export class Survey implements RuleVisitor {
     if (this.addresses.length === 0) this.addresses = entry.addresses;
     else this.addresses = union(this.addresses, entry.addresses);
   }
+}
+
+/** Lists in the order of the agent, entries in the order of their list. */
+function precedes(rank: number, order: number, thanRank: number, thanOrder: number): boolean {
+  return rank === thanRank ? order < thanOrder : rank < thanRank;
 }
 
 function union(a: readonly Cidr[], b: readonly Cidr[]): readonly Cidr[] {
