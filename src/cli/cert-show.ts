@@ -66,12 +66,15 @@ function agentsOf(policy: Policy, { spiffe, subject }: CertificateFacts): Agent[
   return [...new Set(named)].filter((agent) => agent !== undefined);
 }
 
-/** Why it proves nobody now; null if it proves one agent. */
+/** Why it proves nobody now, as far as `revocations.yaml` is not asked; null if it proves one agent. */
 function problemOf({ facts, agents }: Shown, now: number): string | null {
   if (facts.spiffe === null && facts.subject === null) {
     return 'it has no name that an allowlist could list: neither one SPIFFE id nor a plain subject';
   }
   if (agents.length === 0) return 'no agent lists it under `certificates`';
+  if (facts.spiffe !== null && !agents.some((agent) => lists(agent, facts.spiffe))) {
+    return 'no agent lists its SPIFFE id, beside which the subject does not count';
+  }
   if (agents.length > 1) return 'one agent lists its SPIFFE id and another one its subject';
   if (now >= facts.expiresAt) return 'it has expired';
   return now < facts.notBefore ? 'it does not hold yet' : null;
@@ -93,6 +96,10 @@ async function revocationOf(
   const reason = new Revocations(entries).find(identity, evidence);
   if (reason === null) return null;
   return reason === 'agent_quarantined' ? 'its agent is quarantined' : 'it is revoked';
+}
+
+function lists({ credentials }: Agent, name: string | null): boolean {
+  return name !== null && credentials.certificates.includes(name);
 }
 
 function printJson(io: Io, { facts, agents, ours }: Shown, problem: string | null): void {

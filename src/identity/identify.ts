@@ -254,7 +254,7 @@ function identifyBySource(policy: Policy, source: Ip | null): Identity | null {
   return agent === undefined ? null : identityOf(agent, 'source', undefined);
 }
 
-/** The one agent that names this certificate by its SPIFFE id or its subject. */
+/** The one agent that names this certificate by its SPIFFE id or, without one, by its subject. */
 export function identifyByCertificate(
   policy: Policy,
   certificate: ClientCertificate,
@@ -269,13 +269,17 @@ export function identifyByCertificate(
   return { ...identityOf(agent, 'certificate', token), issuedAt, expiresAt };
 }
 
-/** Undefined also if the SPIFFE id names one agent and the subject another. */
+/**
+ * With a SPIFFE id that is its name: a subject that an agent lists must then be the same agent's, and
+ * cannot stand in for an id that none lists. Whoever issues such ids writes subjects that say little
+ * (`C=US,O=SPIRE` in all of them).
+ */
 function agentByCertificate(policy: Policy, certificate: ClientCertificate): Agent | undefined {
   const { spiffe, subject } = certificate;
-  const bySpiffe = spiffe === null ? undefined : policy.certificates.get(spiffe);
   const bySubject = subject === null ? undefined : policy.certificates.get(subject);
-  if (bySpiffe === undefined || bySubject === undefined) return bySpiffe ?? bySubject;
-  return bySpiffe === bySubject ? bySpiffe : undefined;
+  if (spiffe === null) return bySubject;
+  const bySpiffe = policy.certificates.get(spiffe);
+  return bySubject === undefined || bySubject === bySpiffe ? bySpiffe : undefined;
 }
 
 function identifyByListener(policy: Policy, listener: ListenerBinding): Identity | IdentityFailure {

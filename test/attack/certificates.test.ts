@@ -235,6 +235,17 @@ describe('answered', () => {
       'bad_credentials',
     ],
     [
+      'a SPIFFE id of nobody, the subject of an agent',
+      zoo({
+        subject: subject(['CN', 'bob'], ['O', 'Example']),
+        extensions: [...clientExtensions, altNames([0x86, 'spiffe://example.com/agent/eve'])],
+      }),
+      false,
+      407,
+      '',
+      'bad_credentials',
+    ],
+    [
       'a certificate of bob, the token of demo',
       withNames(uri(bob)),
       true,

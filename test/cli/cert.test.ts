@@ -434,6 +434,19 @@ agent    demo (agents.yaml:2)
     assert.match(shown.problem ?? '', /one agent lists its SPIFFE id and another one its subject/u);
   });
 
+  test('one whose SPIFFE id nobody lists, though somebody lists its subject', async () => {
+    using home = await withAuthority();
+    const file = path.join(home.root, 'x.crt');
+    const uris = ['spiffe://example.com/agent/nobody'];
+    fs.writeFileSync(file, new TestAuthority().issue(['demo'], { uris }).cert);
+    const result = await home.run(['cert', 'show', file], now);
+    assert.equal(result.status, 1);
+    assert.match(
+      result.stdout,
+      /problem {2}no agent lists its SPIFFE id, beside which the subject/u,
+    );
+  });
+
   test('what is no certificate of a client', async () => {
     using home = await withAuthority();
     const authority = await home.run(['cert', 'show', path.join(home.certs, 'ca.crt')], now);

@@ -592,6 +592,18 @@ describe('what a connection shows by itself', () => {
       'bad_credentials undefined cert:0a1b',
     ],
     [
+      'a certificate of nobody whose subject is somebody',
+      undefined,
+      { certificate: certificate({ spiffe: 'spiffe://example.com/agent/eve', subject: 'CN=bob' }) },
+      'bad_credentials undefined cert:0a1b',
+    ],
+    [
+      'a certificate whose subject nobody lists',
+      undefined,
+      { certificate: certificate({ subject: 'CN=eve' }) },
+      'demo certificate cert:0a1b',
+    ],
+    [
       'a certificate of nobody beside a good token',
       'Bearer first-token',
       { certificate: certificate({ spiffe: null }) },
