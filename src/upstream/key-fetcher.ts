@@ -32,6 +32,9 @@ export class KeyFetchError extends Error {
   override readonly name = 'KeyFetchError';
 }
 
+/** Characters; a server's certificate may name thousands of hosts, and the error all of them. */
+const LONGEST_REASON = 300;
+
 export interface HttpsKeyFetcherOptions {
   readonly resolver: Resolver;
   readonly dialer: GuardedDialer;
@@ -60,7 +63,7 @@ export class HttpsKeyFetcher implements KeyFetcher {
       return await this.#load(url, granted, signal);
     } catch (error) {
       if (signal.aborted) throw new KeyFetchError(`there was no whole answer within ${timeout} ms`);
-      throw new KeyFetchError(describe(error), { cause: error });
+      throw new KeyFetchError(describe(error).slice(0, LONGEST_REASON), { cause: error });
     }
   }
 

@@ -36,6 +36,8 @@ const nextFileKey = new TestKey('file-2', 'EdDSA');
 
 /** What the server of keys gives for `/jwks`; tests change it. */
 let published: readonly (TestKey | object)[] = [oldKey];
+/** And for `/rotating`. */
+let rotating: readonly TestKey[] = [oldKey];
 const asked: string[] = [];
 
 const answer = (body: string, head = 'HTTP/1.1 200 OK'): string =>
@@ -44,6 +46,7 @@ const answer = (body: string, head = 'HTTP/1.1 200 OK'): string =>
 /** One answer for each path, by what is wrong with it. */
 const answers: Readonly<Record<string, () => string | null>> = {
   '/jwks': () => answer(keySet(published)),
+  '/rotating': () => answer(keySet(rotating)),
   '/redirect': () => answer('', 'HTTP/1.1 302 Found\r\nLocation: https://keys.test/jwks'),
   '/slow': () => null,
   '/huge': () => answer(`{"keys":[],"x":"${'x'.repeat(300_000)}"}`),
@@ -71,6 +74,7 @@ const issuers = {
   ci: { ...jwksOf('ci'), audience: ['sallyport', 'spare'], keys: 'https://keys.test/jwks' },
   mesh: { 'trust-domain': 'example.com', audience: 'sallyport', keys: { file: 'mesh.json' } },
   files: { ...jwksOf('files'), algorithms: ['EdDSA'], keys: { file: 'keys/files.json' } },
+  rotating: { ...jwksOf('rotating'), keys: 'https://keys.test/rotating' },
   redirect: { ...jwksOf('redirect'), keys: 'https://keys.test/redirect' },
   slow: { ...jwksOf('slow'), keys: 'https://keys.test/slow' },
   huge: { ...jwksOf('huge'), keys: 'https://keys.test/huge' },
@@ -244,6 +248,28 @@ describe('a token of another issuer', () => {
     }
   }
 
+  test('of nearly 8 KiB', async () => {
+    const token = oldKey.token(claimsOf('ci', { more: 'x'.repeat(5600) }));
+    assert.ok(token.length > 7900 && token.length < 8192, String(token.length));
+    assert.equal((await connect(proxyAuthorization(token))).status, 200);
+    assert.equal((await get(proxyAuthorization(token))).status, 200);
+  });
+
+  test('by a key that is new is refused until the key is there, which is soon', async () => {
+    const token = proxyAuthorization(newKey.token(claimsOf('rotating')), 'deployer');
+    assert.equal(
+      (await connect(proxyAuthorization(oldKey.token(claimsOf('rotating'))))).status,
+      200,
+    );
+    rotating = [oldKey, newKey];
+    assert.equal((await connect(token)).status, 407);
+    await until(
+      async () => (await connect(token)).status === 200,
+      () => `the new key is not taken\n${proxy.stderr}`,
+    );
+    assert.equal(asked.filter((where) => where === '/rotating').length, 2);
+  });
+
   test('names itself, its task and who asked for it in the log', async () => {
     const jti = 'f5a2c1d0-0000-4000-8000-000000000001';
     const claims = claimsOf('ci', { jti, run_id: '4711', actor: 'erika' });
@@ -416,4 +442,42 @@ describe('what is open stands no longer than its token', () => {
     await proxy.reload({ 'agents.yaml': allowlist({ issuers: rest, workloads }) });
     assert.equal(await cut(id), 'policy_changed');
   });
+});
+
+test('every worker has the keys', async () => {
+  const trust = path.join(directory, 'roots.pem');
+  await using several = await ProxyProcess.start({
+    allowlists: {
+      'agents.yaml': allowlist(),
+      'mesh.json': keySet([meshKey.jwk({ use: 'jwt-svid' })]),
+      'keys/files.json': keySet([fileKey]),
+    },
+    settings: { trust: [trust], workers: 2 },
+  });
+  const loaded = (name: string): number =>
+    several.stderr.split(`"issuer":"${name}","keys":1`).length - 1;
+  await until(
+    () => loaded('ci') === 2 && loaded('mesh') === 2,
+    () => several.stderr,
+  );
+  const fields = proxyAuthorization(meshKey.token(spiffe()));
+  for (let i = 0; i < 20; i++) {
+    const client = await RawClient.connect({ port: several.port });
+    assert.equal((await client.tunnel('good.test:22', fields)).status, 200);
+    client.close();
+  }
+  const { text } = await several.admin('/metrics');
+  assert.match(text, /^sallyport_issuer_keys\{issuer="mesh"\} 1$/m);
+  assert.match(text, /^sallyport_issuer_refreshes_total\{.*issuer="mesh".*\} 2$/m);
+});
+
+test('a file of trust that cannot be used stops the start', async () => {
+  const trust = path.join(directory, 'none.pem');
+  await assert.rejects(
+    ProxyProcess.start({
+      allowlists: { 'agents.yaml': allowlist() },
+      settings: { trust: [trust] },
+    }),
+    (error: Error) => error.message.includes('none.pem') && error.message.includes('status 3'),
+  );
 });

@@ -227,6 +227,7 @@ describe('another policy', () => {
     await turn();
     assert.ok(has(two));
     assert.ok(!has(one));
+    assert.deepEqual(heard, ['loaded ci 1']);
   });
 });
 

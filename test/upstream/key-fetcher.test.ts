@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import { type Ip, parseIp } from '../../src/core/ip.ts';
 import { DialError, failLater } from '../../src/upstream/dialer.ts';
 import { GuardedDialer } from '../../src/upstream/guarded-dialer.ts';
@@ -16,6 +17,8 @@ let server: Origin;
 let silent: Origin;
 /** What the server does with a connection. */
 let script: Script;
+/** Dials that were called off. */
+let cancelled = 0;
 /** Connections of one test. */
 const dialled: net.Socket[] = [];
 
@@ -57,6 +60,7 @@ function fetcher(options: { timeoutMs?: number; roots?: readonly string[] } = {}
     dialer: new GuardedDialer(
       {
         dial([ip], port, done) {
+          if (port === 3) return { cancel: () => cancelled++ };
           if (port === 1) return failLater(new DialError('connect_refused', 'refused'), done);
           const socket = net.connect({ host: ip?.text ?? '', port, allowHalfOpen: true });
           dialled.push(socket);
@@ -108,10 +112,20 @@ describe('an answer', () => {
     });
   }
 
-  test('from an address', async () => {
-    script = answers(good());
-    assert.equal(await load('127.0.0.1'), '{"keys":[]} undefined');
-  });
+  for (const [host, sni] of [
+    ['keys.test', 'keys.test'],
+    ['127.0.0.1', false],
+  ] as const) {
+    test(`from ${host}, which TLS is told as ${sni}`, async () => {
+      let asked: unknown;
+      script = (received) => {
+        asked = (received.socket as TLSSocket).servername;
+        answers(good())(received);
+      };
+      assert.equal(await load(host), '{"keys":[]} undefined');
+      assert.equal(asked, sni);
+    });
+  }
 
   test('to a request that says what it must', async () => {
     let head = '';
@@ -169,6 +183,15 @@ describe('no answer', () => {
     });
   }
 
+  test('a certificate for hundreds of others, in few words', async () => {
+    const names = Array.from({ length: 300 }, (_, index) => `host-${index}.test`);
+    await using crowded = await startTlsOrigin({}, authority.issue(names), answers(good()));
+    await assert.rejects(load('keys.test', crowded.port), (error: Error) => {
+      assert.match(error.message, /does not match certificate's altnames/);
+      return error.message.length <= 300;
+    });
+  });
+
   test('a certificate of nobody', async () => {
     const strict = fetcher({ roots: [new TestAuthority('another').cert], timeoutMs: 3000 });
     await assert.rejects(strict.load(urlOf('keys.test', server.port), [], never), {
@@ -206,4 +229,12 @@ describe('in time', () => {
       await assert.rejects(stopped, { name: 'KeyFetchError' });
     });
   }
+
+  test('a dial that never ends is called off', async () => {
+    const url = urlOf('keys.test', 3);
+    await assert.rejects(fetcher({ timeoutMs: 50 }).load(url, [], never), {
+      message: 'there was no whole answer within 50 ms',
+    });
+    assert.equal(cancelled, 1);
+  });
 });
