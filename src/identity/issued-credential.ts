@@ -1,4 +1,4 @@
-import { createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { decodeBase64url } from './base64url.ts';
 import {
   type CredentialClaims,
@@ -11,7 +11,6 @@ import {
   narrowingProblem,
 } from './credential-claims.ts';
 import type { CredentialKey, CredentialKeys } from './credential-keys.ts';
-import { hmacSha256 } from './hmac.ts';
 
 /**
  * Signed short-lived credentials: `sp1.<claims>[.<narrowing>…].<signature>`, all Base64url (RFC 4648
@@ -108,7 +107,7 @@ export function attenuateCredential(credential: string, narrowing: Narrowing): s
     );
   }
   const block = encode(encodeNarrowing(narrowing));
-  const signature = hmacSha256(parts.signature, block).toString('base64url');
+  const signature = sign(createSecretKey(parts.signature), block).toString('base64url');
   return withinLength([parts.signed, ...parts.narrowings, block, signature].join('.'));
 }
 
@@ -128,7 +127,7 @@ export function verifyCredential(
   const key = keys.find(parts.claims.slice(KEY_ID_AT, KEY_ID_END));
   if (key === undefined) return null;
   let signature = sign(key.key, parts.signed);
-  for (const block of parts.narrowings) signature = hmacSha256(signature, block);
+  for (const block of parts.narrowings) signature = sign(createSecretKey(signature), block);
   if (!timingSafeEqual(signature, parts.signature)) return null;
   const read = readParts(parts);
   if (read === null || read.claims.issuedAt * 1000 > nowMs + CLOCK_SKEW * 1000) return null;
