@@ -107,7 +107,7 @@ export class Revocations {
     }
     const until = this.#agents.get(agent.id);
     if (until === undefined) return null;
-    const made = [issuedAt(identity), certificate?.issuedAt];
+    const made = [identity.issuedAt, certificate?.issuedAt];
     return made.some((time) => time !== undefined && time <= until) ? 'credential_revoked' : null;
   }
 
@@ -132,19 +132,3 @@ export class Revocations {
 }
 
 export const nothingRevoked = new Revocations([]);
-
-const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-const TIME_CHARACTERS = 10;
-
-/**
- * When the proof was made. Claims count in seconds; the id of an issued credential knows the
- * millisecond, so that one issued right after `revoke AGENT` is good.
- */
-function issuedAt({ kind, token, issuedAt: claimed }: Identity): number | undefined {
-  if (kind !== 'issued' || token === undefined || claimed === undefined) return claimed;
-  let ms = 0;
-  for (const character of token.slice(0, TIME_CHARACTERS)) {
-    ms = ms * 32 + ALPHABET.indexOf(character);
-  }
-  return ms >= claimed && ms < claimed + 1000 ? ms : claimed;
-}

@@ -12,25 +12,16 @@ import {
 import { basic, from, policyOf, sha256 } from '../support/identity-policy.ts';
 
 const second = Date.UTC(2026, 10, 22, 12);
-/** Made in the millisecond 12:00:00.500. */
-const id = `${crockford(second + 500)}0000000000000000`;
+const id = '01JD8Q6Z0000000000000000AA';
 
 const policy = policyOf({ demo: { tokens: ['demo-token'] }, bob: { tokens: ['bob-token'] } });
 const [demo, bob] = [...policy.agents.values()] as [Identity['agent'], Identity['agent']];
-
-function crockford(ms: number): string {
-  let text = '';
-  for (let rest = ms, digit = 0; digit < 10; digit++, rest = Math.floor(rest / 32)) {
-    text = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.charAt(rest % 32) + text;
-  }
-  return text;
-}
 
 const identity = (over: Partial<Identity> = {}): Identity => ({
   agent: demo,
   kind: 'issued',
   token: id,
-  issuedAt: second,
+  issuedAt: second + 500,
   expiresAt: second + 3_600_000,
   task: undefined,
   requestedBy: undefined,
@@ -102,13 +93,6 @@ describe('what an entry ends', () => {
       'its agent, twice, the later time first',
       [entry('agent', 'demo', second + 1000), entry('agent', 'demo', second - 1000)],
       identity(),
-      bare,
-      'credential_revoked',
-    ],
-    [
-      'an id that lies about its time',
-      [entry('agent', 'demo', second)],
-      identity({ token: `${crockford(second + 9_000_000)}0000000000000000` }),
       bare,
       'credential_revoked',
     ],
