@@ -1,6 +1,7 @@
 import type { Reason } from '../core/reasons.ts';
 import { reasons } from '../core/reasons.ts';
 import type { CredentialScope } from '../policy/credential-scope.ts';
+import type { Agent } from '../policy/policy.ts';
 import type { Exchange } from './exchange.ts';
 
 /** A refusal ready to send: CONNECT and plain HTTP get the same bytes. */
@@ -261,13 +262,25 @@ function mayReach(exchange: Exchange): string {
   const agent = exchange.agent;
   if (agent === undefined) return '';
   const scope = exchange.identity?.scope;
-  if (scope !== undefined) return `${narrowedTo(scope)} `;
+  return scope === undefined ? reachOf(agent) : `${narrowedTo(scope)} `;
+}
+
+/** The same for every refusal of an agent, and long lists take long to go through. */
+const reaches = new WeakMap<Agent, string>();
+
+function reachOf(agent: Agent): string {
+  const known = reaches.get(agent);
+  if (known !== undefined) return known;
   const groups = agent.groups.map((grant) => grant.group.name);
   const patterns = agent.allow.map((entry) => entry.pattern);
   // A host with an entry for each scheme or port is named once.
   const names = [...new Set([...groups, ...patterns])];
-  if (names.length === 0) return `Agent ${agent.id} may reach nothing. `;
-  return `Agent ${agent.id} may reach: ${firstOf(names)}. `;
+  const reach =
+    names.length === 0
+      ? `Agent ${agent.id} may reach nothing. `
+      : `Agent ${agent.id} may reach: ${firstOf(names)}. `;
+  reaches.set(agent, reach);
+  return reach;
 }
 
 function firstOf(names: readonly string[]): string {
