@@ -30,6 +30,10 @@ const maxBytes = {
 /** `000Z` … `999Z`: the end of a timestamp. */
 const milliseconds = Array.from({ length: 1000 }, (_, ms) => `${String(ms).padStart(3, '0')}Z`);
 
+type DecisionFields = Partial<
+  Pick<EgressRecord, 'entry' | 'group' | 'policy' | 'task' | 'requestedBy' | 'token'>
+>;
+
 interface AgentFragments {
   readonly id: string;
   readonly ownerAndPurpose: string;
@@ -43,6 +47,9 @@ interface AgentFragments {
 export class EgressLineFormatter {
   readonly #tail: string;
   readonly #agents = new WeakMap<Agent, AgentFragments>();
+  /** The last record's part of `decision`: most lines have the credential and entry of the one before. */
+  #decided: Readonly<DecisionFields> = {};
+  #decidedText = '';
   #second = Number.NaN;
   #secondText = '';
 
@@ -59,10 +66,28 @@ export class EgressLineFormatter {
     if (agent !== undefined) line += agent.id;
     if (record.verdict !== undefined) line += `,"verdict":"${record.verdict}"`;
     if (record.reason !== undefined) line += `,"reason":"${record.reason}"`;
-    line += target(record) + decision(record) + transfer(record);
+    line += target(record) + this.#decision(record) + transfer(record);
     if (agent !== undefined) line += agent.ownerAndPurpose;
     if (record.report !== undefined) line += `,"report":${record.report}`;
     return `${line}${this.#tail}${seq}}\n`;
+  }
+
+  /** entry … token */
+  #decision(record: EgressRecord): string {
+    const last = this.#decided;
+    const same =
+      record.entry === last.entry &&
+      record.group === last.group &&
+      record.policy === last.policy &&
+      record.task === last.task &&
+      record.requestedBy === last.requestedBy &&
+      record.token === last.token;
+    if (!same) {
+      const { entry, group, policy, task, requestedBy, token } = record;
+      this.#decided = { entry, group, policy, task, requestedBy, token };
+      this.#decidedText = decision(record);
+    }
+    return this.#decidedText;
   }
 
   /** RFC 3339, UTC, milliseconds. */
@@ -102,7 +127,6 @@ function target(record: EgressRecord): string {
   return part;
 }
 
-/** entry … token */
 function decision(record: EgressRecord): string {
   let part = '';
   if (record.entry !== undefined) part += text(',"entry":"', record.entry, maxBytes.entry);

@@ -56,6 +56,26 @@ describe('a line', () => {
     });
   });
 
+  test('owes nothing to the line before', () => {
+    const formatter = new EgressLineFormatter('host/0');
+    const value = fc.constantFrom(undefined, 'a', 'b');
+    const record = fc.record({
+      event: fc.constant('open' as const),
+      entry: value,
+      group: value,
+      policy: value,
+      task: value,
+      requestedBy: value,
+      token: value,
+    });
+    fc.assert(
+      fc.property(record, (next) => {
+        const fresh = new EgressLineFormatter('host/0').format(next as EgressRecord, time, 1);
+        assert.equal(formatter.format(next as EgressRecord, time, 1), fresh);
+      }),
+    );
+  });
+
   test('leaves out what is unknown', () => {
     assert.deepEqual(Object.keys(parsed({ event: 'start' })), ['time', 'event', 'node', 'seq']);
   });
