@@ -77,6 +77,8 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
   'lru-cache': {
     'src/identity/identify.ts': 'value',
     'src/proxy/failure-limiter.ts': 'value',
+    'src/server/inspection.ts': 'value',
+    'src/tls/secure-contexts.ts': 'value',
     'src/upstream/cached-resolver.ts': 'value',
   },
   'node-forge': { 'src/tls/certificate.ts': 'value' },
@@ -122,7 +124,9 @@ const reaching: Readonly<Record<string, readonly string[]>> = {
   'src/server/admin.ts': ['node:http createServer'],
   'src/server/entrance.ts': ['node:net createServer'],
   'src/server/listener.ts': ['node:http createServer'],
-  'src/upstream/key-fetcher.ts': ['node:tls connect'],
+  'src/tls/secure-contexts.ts': ['node:tls createSecureContext'],
+  'src/tls/terminate.ts': ['node:tls TLSSocket'],
+  'src/upstream/tls-client.ts': ['node:tls connect', 'node:tls createSecureContext'],
   'src/server/tls-listener.ts': ['node:tls createServer'],
   // To see whether somebody listens on the socket that it would take the place of.
   'src/server/unix-socket.ts': ['node:net connect'],

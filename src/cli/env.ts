@@ -12,9 +12,10 @@ import {
   isSignedBy,
   issueCertificateFor,
 } from './certificate-files.ts';
+import { inspectionExports } from './inspection-exports.ts';
 import { CommandError, type Io } from './io.ts';
 import { issueFor, openKeys, parseTtl } from './issue.ts';
-import { loadPolicy } from './load-policy.ts';
+import { knownAgent, loadPolicy } from './load-policy.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { type ProxyAddress, proxyExports, reachableHost } from './proxy-exports.ts';
 
@@ -63,6 +64,7 @@ export function createCommand(io: Io): Command {
     if (listener?.certificate != null && isSignedBy(listener.certificate, authority)) {
       io.stdout.write(trustExports(settings.certs, authority));
     }
+    io.stdout.write(inspectionExports(knownAgent(policy, agent), settings.certs));
   });
 }
 
@@ -94,6 +96,7 @@ async function byCertificate(io: Io, agent: string, options: EnvOptions): Promis
   const until = new Date(issued.expiresAt).toISOString();
   io.stdout.write(`# agent ${agent}, certificate ${issued.token}, valid until ${until}\n`);
   io.stdout.write(certificateExports(issued, proxy, ours));
+  io.stdout.write(inspectionExports(issued.agent, settings.certs));
 }
 
 /**

@@ -19,6 +19,8 @@ export interface Question {
   /** Ms since the epoch. */
   readonly at: number;
   readonly guard: AddressGuard;
+  /** There is an authority to inspect TLS with. */
+  readonly inspects: boolean;
   /** What is revoked and quarantined; undefined: not asked about. */
   readonly revocations?: readonly RevocationEntry[];
   /** What the credential is narrowed to; undefined: nothing. */
@@ -42,6 +44,8 @@ export interface Outcome {
   /** The quarantine of the agent, if the reason is `agent_quarantined`. */
   readonly quarantine: RevocationEntry | null;
   readonly near: readonly Near[];
+  /** The entry demands inspection, and that cannot be had. */
+  readonly uninspected: boolean;
 }
 
 const unanswered = {
@@ -51,6 +55,7 @@ const unanswered = {
   withheld: null,
   quarantine: null,
   near: [],
+  uninspected: false,
 } as const;
 
 /** The guard of a proxy with these settings: it refuses connections to its own listeners. */
@@ -95,6 +100,7 @@ function decideFor(question: Question, agent: Agent, written: WrittenTarget): Ou
     method: written.path === undefined ? undefined : (question.method ?? 'GET'),
     path: written.path,
     scope: question.scope,
+    inspects: question.inspects,
   };
   const known = { ...unanswered, agent, written };
   if (ip !== null && guard.isOwnListener(ip, port)) {
@@ -106,7 +112,9 @@ function decideFor(question: Question, agent: Agent, written: WrittenTarget): Ou
     const near = reason === 'denied' ? [] : nearest(policy, agent, request, at);
     const whole = decide(policy, agent, { ...request, scope: undefined }, at);
     const withheld = whole.verdict === 'allow' ? whole.entry : null;
-    return { ...known, verdict, reason, decision, withheld, near };
+    const { entry, inspect } = decision;
+    const uninspected = inspect && !(question.inspects && entry?.inject !== true);
+    return { ...known, verdict, reason, decision, withheld, near, uninspected };
   }
   const refusal = ip === null ? 'ok' : guard.check(ip, port, addresses);
   if (refusal === 'ok') return { ...known, verdict, reason, decision };

@@ -64,12 +64,18 @@ function sentence(outcome: Outcome, asked: Asked): string {
 function schemePhrase(outcome: Outcome): string {
   switch (schemeOf(outcome)) {
     case 'https':
+      if (outcome.decision?.inspect === true) return inspectedPhrase(outcome);
       return '; what it sends must be TLS for that very name';
     case 'http':
       return ' and speak plain HTTP';
     default:
       return ', with anything inside the tunnel';
   }
+}
+
+function inspectedPhrase({ written }: Outcome): string {
+  const request = written?.scheme === 'connect' ? 'each request in it is decided' : 'it is decided';
+  return `; TLS is inspected, and ${request} by its method and path`;
 }
 
 function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string {
@@ -98,8 +104,8 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
       return `A deny entry blocks ${host}; it wins over every allow entry.`;
     case 'method_not_allowed':
     case 'path_not_allowed':
-      return outcome.decision?.inspect === true
-        ? `${host} is allowed only with conditions on ${reason === 'path_not_allowed' ? 'paths' : 'methods'} that need TLS inspection, which this proxy does not do yet.`
+      return outcome.uninspected
+        ? `${host} is allowed only with conditions that need TLS inspection, ${uninspectedWhy(outcome)}.`
         : `${host} is allowed, but not with this ${reason === 'path_not_allowed' ? 'path' : 'method'}.`;
     case 'address_not_allowed':
       return `${host} is an address that no entry of agent ${agent} can open.`;
@@ -108,6 +114,12 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
     default:
       return `${reason.replaceAll('_', ' ')}.`;
   }
+}
+
+function uninspectedWhy({ decision }: Outcome): string {
+  return decision?.entry?.inject === true
+    ? 'and `inject` is not built yet'
+    : 'and there is no authority: `sallyport ca init` makes one';
 }
 
 /** Where that stands, and who did it, when and why as far as it says so. */

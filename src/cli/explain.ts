@@ -10,6 +10,7 @@ import { hostPattern } from '../policy/pattern.ts';
 import type { Policy } from '../policy/policy.ts';
 import { evaluate, guardOf, type Outcome, schemeOf } from './evaluate.ts';
 import { renderOutcome } from './explain-text.ts';
+import { hasAuthority } from './inspection-exports.ts';
 import { CommandError, type Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { styles, writeJson, writeProblems } from './output.ts';
@@ -67,7 +68,9 @@ export function createCommand(io: Io): Command {
     const revocations = await revocationsFor(io, settings.allowlists);
     const { agent } = options;
     const scope = scopeOf(policy, options);
-    const outcome = evaluate({ policy, agent, target, method, at, guard, revocations, scope });
+    const inspects = hasAuthority(settings.certs, io.clock.now());
+    const known = { policy, guard, inspects, revocations, scope };
+    const outcome = evaluate({ ...known, agent, target, method, at });
     if (outcome.verdict === 'block') io.exitStatus = 1;
     if (options.json) writeJson(io.stdout, jsonOf(outcome, options.agent, policy.digest));
     else {

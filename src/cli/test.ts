@@ -105,8 +105,10 @@ function run(
     return;
   }
   const judge = (target: Located<string>, expected: 'allow' | 'block'): void => {
-    const question = { policy, agent, target: target.value, method: undefined, guard };
-    const outcome = evaluate({ ...question, at: test.at ?? now });
+    // The allowlists are what is tested, and not whether this machine has an authority.
+    const known = { policy, agent, guard, inspects: true };
+    const asked = { target: target.value, method: undefined, at: test.at ?? now };
+    const outcome = evaluate({ ...known, ...asked });
     const reason = expected === 'block' ? test.reason : undefined;
     const right =
       outcome.verdict === expected && (reason === undefined || outcome.reason === reason);

@@ -187,3 +187,12 @@ export function collectConnectFields(
   }
   return collected.head(target, version);
 }
+
+/** What is wrong with the head of a CONNECT beside its target, as a sentence; null if nothing. */
+export function connectHeadProblem(head: ConnectHead): string | null {
+  if (head.version === '1.1' && head.hosts === 0) {
+    return 'the Host header is missing; HTTP/1.1 asks for exactly one';
+  }
+  if (head.hosts > 1) return 'there is more than one Host header';
+  return head.body ? 'a CONNECT request must not have a body' : null;
+}

@@ -7,6 +7,11 @@ export function needsInspection(entry: Entry): boolean {
   return entry.inject || entry.methods !== undefined || entry.paths !== undefined;
 }
 
+/** False for what inspection cannot do yet: an entry with `inject` would open without its secret. */
+export function isBuilt(entry: Entry): boolean {
+  return !entry.inject;
+}
+
 /** Does the entry admit this method? An undefined one is not asked about. */
 export function admitsMethod(entry: Entry, method: string | undefined): boolean {
   return entry.methods === undefined || method === undefined || entry.methods.includes(method);

@@ -1,4 +1,4 @@
-import { admitsMethod, hasPort, needsInspection } from './conditions.ts';
+import { admitsMethod, hasPort, isBuilt, needsInspection } from './conditions.ts';
 import { type NeededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
 import type { Near } from './nearest.ts';
@@ -32,18 +32,21 @@ export class CoveringEntries implements RuleVisitor {
   }
 
   #why(entry: Entry, until: number): string {
-    const { port, scheme, method } = this.#request;
+    const { port, scheme, method, inspects } = this.#request;
     const ports = entry.ports ?? [];
     if (!hasPort(ports, port)) return `port ${port} is not in ${list(ports)}`;
     if (entry.scheme !== undefined && (bitOf(entry.scheme) & allowBits(scheme)) === 0) {
       return `it allows ${entry.scheme}, not ${scheme}`;
     }
     if (!(this.#now < until)) return `expired ${time(until)}`;
-    if (needsInspection(entry)) return 'its conditions can only be checked by TLS inspection';
-    if (scheme === 'http' && !admitsMethod(entry, method)) {
+    if (needsInspection(entry) && !(inspects === true && isBuilt(entry))) {
+      return 'its conditions can only be checked by TLS inspection';
+    }
+    const request = scheme === 'http' || scheme === 'https';
+    if (request && !admitsMethod(entry, method)) {
       return `method ${method} is not in ${(entry.methods ?? []).join(', ')}`;
     }
-    if (scheme === 'http' && entry.paths !== undefined) {
+    if (request && entry.paths !== undefined) {
       return `it covers only the paths ${entry.paths.join(', ')}`;
     }
     return 'it covers the target, but a deny entry or a more specific entry decides';

@@ -1,12 +1,13 @@
 import { unmapped } from '../core/embedded-ipv4.ts';
 import type { Cidr, Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
+import { needsInspection } from './conditions.ts';
 import { type CredentialScope, neededGroups } from './credential-scope.ts';
 import type { Agent, Entry, Policy, Scheme } from './policy.ts';
-import { HTTP, HTTPS, TCP } from './scheme-bits.ts';
+import { bitOf, HTTP, HTTPS, TCP } from './scheme-bits.ts';
 import {
-  ALLOWS,
   EXPIRED,
+  INSPECTS,
   NEEDS_INSPECTION,
   NO_HOST,
   NO_METHOD,
@@ -33,6 +34,8 @@ export interface DecisionRequest {
   readonly path: string | undefined;
   /** What the credential was narrowed to; deny entries hold beyond it. Undefined = all of the agent's. */
   readonly scope: CredentialScope | undefined;
+  /** Whoever asks can inspect TLS. Without, entries that need that block. */
+  readonly inspects?: boolean;
 }
 
 export interface Decision {
@@ -57,7 +60,7 @@ export interface Decision {
   readonly upload: number;
   /** Ms since the epoch when an entry or grant that it rests on ends; Infinity if none does. */
   readonly until: number;
-  /** `entry` demands TLS inspection. */
+  /** TLS must be inspected: `entry` demands it, and no entry that speaks lets it pass unread. */
   readonly inspect: boolean;
 }
 
@@ -97,7 +100,8 @@ export function decide(
   survey.begin(request, neededGroups(request.scope, request.host, ip), now);
   matcher.visit(agent, request.host, ip, survey);
   if (survey.denied !== null) return block('denied', survey.denied);
-  if (survey.stage === ALLOWS) {
+  survey.settle();
+  if (survey.stage >= INSPECTS) {
     return survey.speaker === null ? unlisted : allow(survey, survey.speaker);
   }
   if (survey.stage === NEEDS_INSPECTION) return blockUninspected(survey.nearest);
@@ -105,7 +109,13 @@ export function decide(
   if (agent.mode === 'report' && matcher.knows(agent)) {
     return survey.withinScope(survey.nearest) ? report(survey, reason) : unlisted;
   }
-  return survey.nearest === null ? unlisted : block(reason, survey.nearest);
+  if (survey.nearest === null) return unlisted;
+  return { ...block(reason, survey.nearest), inspect: isInspected(survey) };
+}
+
+/** Was it a request that an entry turned down which only inspection could read? */
+function isInspected({ stage, nearest }: Survey): boolean {
+  return nearest !== null && stage > EXPIRED && needsInspection(nearest);
 }
 
 function allow(survey: Survey, entry: Entry): Decision {
@@ -118,11 +128,11 @@ function allow(survey: Survey, entry: Entry): Decision {
     addresses: survey.addresses,
     upload: survey.upload,
     until: survey.until,
-    inspect: false,
+    inspect: survey.inspect,
   };
 }
 
-/** What no entry speaks for may be anything; method and path fail only where an http entry speaks. */
+/** What no entry speaks for may be anything; method and path fail only in requests of its scheme. */
 function report(survey: Survey, reason: Reason): Decision {
   const { nearest } = survey;
   const speaks = nearest !== null && survey.stage > EXPIRED;
@@ -130,12 +140,12 @@ function report(survey: Survey, reason: Reason): Decision {
     verdict: 'allow',
     reason,
     report: true,
-    schemes: speaks ? HTTP : TCP,
+    schemes: speaks ? bitOf(nearest.scheme ?? 'http') : TCP,
     entry: nearest,
     addresses: speaks ? nearest.addresses : noAddresses,
     upload: nearest?.upload ?? Number.POSITIVE_INFINITY,
     until: speaks ? survey.nearestUntil : Number.POSITIVE_INFINITY,
-    inspect: false,
+    inspect: isInspected(survey),
   };
 }
 

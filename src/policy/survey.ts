@@ -1,10 +1,10 @@
 import type { Cidr } from '../core/ip.ts';
-import { admitsMethod, admitsPath, hasPort, needsInspection } from './conditions.ts';
+import { admitsMethod, admitsPath, hasPort, isBuilt, needsInspection } from './conditions.ts';
 import { type NeededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { Entry } from './policy.ts';
-import { allowBits, bitOf, denyBits } from './scheme-bits.ts';
+import { allowBits, bitOf, denyBits, HTTPS, TCP } from './scheme-bits.ts';
 import type { RuleVisitor } from './scopes.ts';
 
 /** How far an allow entry whose host pattern covers the target got; the furthest counts. */
@@ -16,10 +16,20 @@ export const EXPIRED = 3;
 export const NEEDS_INSPECTION = 4;
 export const NO_METHOD = 5;
 export const NO_PATH = 6;
-export const ALLOWS = 7;
+/** What a tunnel carries is inspected, and decided request by request. */
+export const INSPECTS = 7;
+export const ALLOWS = 8;
 
 const NO_ADDRESSES: readonly Cidr[] = Object.freeze([]);
 const NO_PATTERNS: readonly PathPattern[] = Object.freeze([]);
+
+/** An allow entry that waits for the others of its tier. */
+interface Waiting {
+  readonly entry: Entry;
+  readonly rank: number;
+  readonly order: number;
+  readonly until: number;
+}
 
 /**
  * Looks at every rule that a target reaches, most specific pattern first, and keeps what a
@@ -39,11 +49,18 @@ export class Survey implements RuleVisitor {
   schemes = 0;
   until = Number.POSITIVE_INFINITY;
   addresses: readonly Cidr[] = NO_ADDRESSES;
+  /** What is allowed is so only under inspection. */
+  inspect = false;
 
   /** Smallest cap of all entries that allow, within the scope or not, bytes. */
   #leastUpload = Number.POSITIVE_INFINITY;
   #port = 0;
-  #plain = false;
+  /** A request, with a method and a path, and not a tunnel. */
+  #request = false;
+  #inspects = false;
+  readonly #waiting: Waiting[] = [];
+  /** An entry, within the scope or not, lets TLS pass unread. */
+  #opaque = false;
   #allowBits = 0;
   #denyBits = 0;
   #method: string | undefined;
@@ -67,7 +84,10 @@ export class Survey implements RuleVisitor {
 
   begin(request: DecisionRequest, needed: NeededGroups, now: number): void {
     this.#port = request.port;
-    this.#plain = request.scheme === 'http';
+    this.#request = request.scheme === 'http' || request.scheme === 'https';
+    this.#inspects = request.inspects === true;
+    this.#waiting.length = 0;
+    this.#opaque = false;
     this.#allowBits = allowBits(request.scheme);
     this.#denyBits = denyBits(request.scheme);
     this.#method = request.method;
@@ -83,7 +103,21 @@ export class Survey implements RuleVisitor {
     this.schemes = 0;
     this.until = Number.POSITIVE_INFINITY;
     this.addresses = NO_ADDRESSES;
+    this.inspect = false;
     this.#leastUpload = Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * To be called after the last rule. An entry that speaks without conditions opens the tunnel for
+   * anything of its scheme; those that would inspect TLS then add nothing to it. If only the scope
+   * keeps that entry away they do, but for their addresses, which no wider scope has either.
+   */
+  settle(): void {
+    if ((this.schemes & (HTTPS | TCP)) !== 0) return;
+    for (const { entry, rank, order, until } of this.#waiting) {
+      this.#admit(entry, rank, order, until, !this.#opaque);
+      if (this.withinScope(entry)) this.inspect = true;
+    }
   }
 
   /** Is this entry (null: a target that is on no list) within what the credential was narrowed to? */
@@ -136,7 +170,10 @@ export class Survey implements RuleVisitor {
 
   #consider(entry: Entry, rank: number, order: number, until: number): void {
     const stage = this.#stageOf(entry, until);
-    if (stage === ALLOWS) this.#admit(entry, rank, order, until);
+    if (stage === ALLOWS) {
+      if (entry.scheme !== 'http') this.#opaque = true;
+      this.#admit(entry, rank, order, until, true);
+    } else if (stage === INSPECTS) this.#waiting.push({ entry, rank, order, until });
     const nearer =
       stage > this.stage || (stage === this.stage && this.#precedesNearest(rank, order));
     if (!nearer) return;
@@ -160,11 +197,13 @@ export class Survey implements RuleVisitor {
     }
     // Written so that a time that is not a number is past every end.
     if (!(this.#now < until)) return EXPIRED;
-    if (needsInspection(entry)) return NEEDS_INSPECTION;
+    const inspected = needsInspection(entry);
+    if (inspected && !(this.#inspects && isBuilt(entry))) return NEEDS_INSPECTION;
     // What a tunnel to an http entry carries is decided request by request.
-    if (!this.#plain) return ALLOWS;
+    if (!this.#request) return inspected ? INSPECTS : ALLOWS;
     if (!admitsMethod(entry, this.#method)) return NO_METHOD;
-    return this.#pathHolds(entry) ? ALLOWS : NO_PATH;
+    if (!this.#pathHolds(entry)) return NO_PATH;
+    return inspected ? INSPECTS : ALLOWS;
   }
 
   /** A request without method and path is not a request yet, and not asked about. */
@@ -175,10 +214,10 @@ export class Survey implements RuleVisitor {
   }
 
   /** All that get here are of one tier. */
-  #admit(entry: Entry, rank: number, order: number, until: number): void {
+  #admit(entry: Entry, rank: number, order: number, until: number, grants: boolean): void {
     this.#leastUpload = Math.min(this.#leastUpload, entry.upload ?? Number.POSITIVE_INFINITY);
     if (!this.withinScope(entry)) return;
-    this.#add(entry, until);
+    this.#add(entry, until, grants ? entry.addresses : NO_ADDRESSES);
     const first =
       this.speaker === null || precedes(rank, order, this.#speakerRank, this.#speakerOrder);
     if (!first) return;
@@ -187,12 +226,12 @@ export class Survey implements RuleVisitor {
     this.#speakerOrder = order;
   }
 
-  #add(entry: Entry, until: number): void {
+  #add(entry: Entry, until: number, addresses: readonly Cidr[]): void {
     this.schemes |= entry.scheme === undefined ? 0 : bitOf(entry.scheme);
     if (until < this.until) this.until = until;
-    if (entry.addresses.length === 0 || entry.addresses === this.addresses) return;
-    if (this.addresses.length === 0) this.addresses = entry.addresses;
-    else this.addresses = union(this.addresses, entry.addresses);
+    if (addresses.length === 0 || addresses === this.addresses) return;
+    if (this.addresses.length === 0) this.addresses = addresses;
+    else this.addresses = union(this.addresses, addresses);
   }
 }
 

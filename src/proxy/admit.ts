@@ -74,6 +74,7 @@ export function judge(
       method: scheme === 'connect' ? undefined : exchange.method,
       path: scheme === 'connect' ? undefined : exchange.path,
       scope: identity.scope,
+      inspects: exchange.services.inspection !== null,
     },
     now,
   );

@@ -114,6 +114,13 @@ function clientText(source: Ip | null, socket: Socket): string {
   return source === null ? 'gone' : addressText(source, socket.remotePort ?? 0);
 }
 
+/** Ends a connection so that what was sent on it does not look whole: with a reset, or TLS without its goodbye. */
+export function breakOff(socket: Socket): void {
+  // Of TLS sockets Node resets none, and throws.
+  if ('encrypted' in socket) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 /** A sink for a connection that is over: what still arrives is thrown away. */
 export const deadSink: Sink = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
 

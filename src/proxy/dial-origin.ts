@@ -3,37 +3,78 @@ import { addressText } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { DialError, DialHandle } from '../upstream/dialer.ts';
 import type { Peer } from '../upstream/pool.ts';
+import { UpstreamTlsError } from '../upstream/tls-client.ts';
 import { vet } from './admit.ts';
 import type { Exchange } from './exchange.ts';
+import type { RefusalDetail } from './refuse.ts';
+import { resolveDetail } from './refuse.ts';
+import type { Tunnel } from './tunnel.ts';
 
 /** Who waits for the connection. `connected` or `failed` is called once, or neither if it is over. */
 export interface DialWaiter {
   /** The request ended in the meantime: nobody wants the connection any more. */
   isOver(): boolean;
   connected(socket: Duplex, peer: Peer): void;
-  /** `rcode`: the DNS response code, if the name could not be resolved. */
-  failed(reason: Reason, rcode: string | undefined): void;
+  failed(reason: Reason, detail?: RefusalDetail): void;
 }
 
 /**
- * Contract §4 steps 5 and 6 for a plain request: resolves and vets the target of the exchange, then
- * dials what was vetted. The waiter may be called at once. Does not throw.
+ * Contract §4 steps 5 and 6 for a request: resolves and vets the target of the exchange, then dials
+ * what was vetted, and for https makes sure of who answers there. The connection that an inspected
+ * tunnel has dialled already is taken first. The waiter may be called at once. Does not throw.
  */
-export function dialOrigin(exchange: Exchange, waiter: DialWaiter): DialHandle {
-  let dial: DialHandle | null = null;
+export function dialOrigin(
+  exchange: Exchange,
+  tunnel: Tunnel | null,
+  waiter: DialWaiter,
+): DialHandle {
+  if (exchange.scheme !== 'https') return dial(exchange, waiter);
+  const dialled = tunnel?.takeUpstream() ?? null;
+  if (dialled === null) return dialSecure(exchange, waiter);
+  const granted = exchange.decision?.addresses ?? [];
+  const verdict = exchange.services.guard.check(dialled.peer.ip, exchange.port ?? 443, granted);
+  if (verdict !== 'ok') {
+    dialled.socket.destroy();
+    waiter.failed(verdict);
+    return { cancel() {} };
+  }
+  let again: DialHandle | null = null;
+  const first = secure(exchange, dialled.socket, dialled.peer, {
+    ...waiter,
+    // It may have waited for its first request for longer than the destination does.
+    failed: () => {
+      again = dialSecure(exchange, waiter);
+    },
+  });
+  return { cancel: () => (again ?? first).cancel() };
+}
+
+function dialSecure(exchange: Exchange, waiter: DialWaiter): DialHandle {
+  let handshake: DialHandle | null = null;
+  const dialling = dial(exchange, {
+    ...waiter,
+    connected: (socket, peer) => {
+      handshake = secure(exchange, socket, peer, waiter);
+    },
+  });
+  return { cancel: () => (handshake ?? dialling).cancel() };
+}
+
+function dial(exchange: Exchange, waiter: DialWaiter): DialHandle {
+  let dialling: DialHandle | null = null;
   const { services } = exchange;
   vet(exchange, (vetted) => {
     if (waiter.isOver()) return;
-    if (vetted.reason !== null) return waiter.failed(vetted.reason, vetted.rcode);
+    if (vetted.reason !== null) return waiter.failed(vetted.reason, resolveDetail(vetted.rcode));
     const port = exchange.port ?? 80;
     const granted = exchange.decision?.addresses ?? [];
     const startedAt = services.clock.monotonic();
-    dial = services.dialer.dial(vetted.addresses, port, granted, (error, socket, address) => {
-      dial = null;
+    dialling = services.dialer.dial(vetted.addresses, port, granted, (error, socket, address) => {
+      dialling = null;
       exchange.dialMs = Math.round((services.clock.monotonic() - startedAt) * 10) / 10;
       services.metrics.dial(exchange.dialMs);
       if (socket === null || address === null) {
-        return waiter.failed((error as DialError).reason, undefined);
+        return waiter.failed((error as DialError).reason);
       }
       socket.on('error', () => {});
       if (waiter.isOver()) {
@@ -43,5 +84,30 @@ export function dialOrigin(exchange: Exchange, waiter: DialWaiter): DialHandle {
       waiter.connected(socket, { ip: address, text: addressText(address, port) });
     });
   });
-  return { cancel: () => dial?.cancel() };
+  return { cancel: () => dialling?.cancel() };
+}
+
+/** TLS for the exchange's host on a connection that is there, within the time that a dial has. */
+function secure(exchange: Exchange, socket: Duplex, peer: Peer, waiter: DialWaiter): DialHandle {
+  const { inspection, limits } = exchange.services;
+  if (inspection === null) throw new TypeError('nothing is inspected without an authority');
+  const { host = '', ip } = exchange;
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    socket.destroy();
+  }, limits.connectTimeout);
+  inspection.upstream.secure(socket, { host, ip }, (error, secured) => {
+    clearTimeout(timer);
+    if (secured !== null && !waiter.isOver()) return waiter.connected(secured, peer);
+    socket.destroy();
+    if (waiter.isOver()) return;
+    if (late) waiter.failed('connect_timeout');
+    else if (error instanceof UpstreamTlsError) {
+      waiter.failed('upstream_tls', {
+        message: `the TLS of ${host} does not verify: ${error.problem}`,
+      });
+    } else waiter.failed('connect_failed');
+  });
+  return { cancel: () => socket.destroy() };
 }

@@ -67,6 +67,12 @@ export class Exchange {
     return this.#finished;
   }
 
+  /** The smaller of the entry's upload cap and the agent's, bytes; Infinity without any. */
+  get uploadCap(): number {
+    const perTunnel = this.agent?.limits.uploadPerTunnel ?? Infinity;
+    return Math.min(this.decision?.upload ?? Infinity, perTunnel);
+  }
+
   /** Takes a place with the agent limiter; given back by `finish`. */
   acquirePlace(): boolean {
     const agent = this.identity?.agent;
@@ -137,7 +143,9 @@ export class Exchange {
     record.end = end;
     this.services.log.writeLater(record);
     this.services.metrics.finished(this.bytesUp, this.bytesDown);
-    if (event === 'request') this.services.metrics.request('http');
+    if (event === 'request') {
+      this.services.metrics.request(this.scheme === 'https' ? 'https' : 'http');
+    }
   }
 
   /** Gives back the place without a last line: the exchange never opened. */

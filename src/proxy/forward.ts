@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
-import { formatAuthority } from '../core/authority-form.ts';
 import type { Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -8,18 +7,20 @@ import type { DialHandle } from '../upstream/dialer.ts';
 import type { OriginClient, Peer } from '../upstream/pool.ts';
 import { NoConnectionError } from '../upstream/pool.ts';
 import { authorize, identify, passedHere } from './admit.ts';
+import { breakOff } from './client-connection.ts';
 import { dialOrigin } from './dial-origin.ts';
 import { Exchange } from './exchange.ts';
 import { atOnce } from './failure-limiter.ts';
 import type { RequestFacts } from './headers.ts';
-import { readRequest, requestHeaders } from './headers.ts';
+import { readRequest } from './headers.ts';
 import type { HttpSession } from './http-session.ts';
 import { inheritIdentity } from './inherited-identity.ts';
+import { originHeaders, smuggled, smugglesMethod } from './origin-request.ts';
 import { OriginResponse } from './origin-response.ts';
 import type { RefusalDetail } from './refuse.ts';
-import { isDestinationsFault, refusal, refusalBytes, resolveDetail } from './refuse.ts';
+import { isDestinationsFault, refusal, refusalBytes } from './refuse.ts';
 import { standing } from './rejudge.ts';
-import { hasContent, isFinalRecipient, nextMaxForwards, unmetDemand } from './request-semantics.ts';
+import { hasContent, isFinalRecipient, unmetDemand } from './request-semantics.ts';
 import { readTarget } from './request-target.ts';
 import { needsIdentity, ownPage, sendPage } from './self.ts';
 import type { CutReason, Live, LiveDescription } from './services.ts';
@@ -71,18 +72,21 @@ export class Forward implements Live {
     const facts = readRequest(request.rawHeaders, request.httpVersion);
     if (typeof facts === 'string') return this.#refuse('bad_request', { message: facts });
     this.#facts = facts;
-    const target = readTarget(exchange, request.url ?? '', facts, tunnel?.exchange ?? null);
+    const scheme = tunnel?.inspected === true ? 'https' : 'http';
+    const through = tunnel?.exchange ?? null;
+    const target = readTarget(exchange, request.url ?? '', facts, through, scheme);
     if (target === 'self') return this.#answerSelf();
     if (target !== 'origin') return this.#refuse(target.reason, target.detail);
     if (services.draining()) return this.#refuse('draining');
     const unidentified = this.#identify();
     if (unidentified !== null) return this.#turnAway(unidentified);
     if (passedHere(facts.via)) return this.#refuse('loop');
-    const blocked = authorize(exchange, 'http', tunnel !== null);
+    const blocked = authorize(exchange, scheme, tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
+    if (smugglesMethod(exchange, facts)) return this.#refuse('method_not_allowed', smuggled);
     const unmet = unmetDemand(facts, request.method, this.#response === null);
     if (unmet !== null) return this.#refuse(unmet.reason, unmet.detail);
-    if ((facts.contentLength ?? 0) > this.#uploadCap()) return this.#refuse('upload_limit');
+    if ((facts.contentLength ?? 0) > exchange.uploadCap) return this.#refuse('upload_limit');
     if (isFinalRecipient(facts, request.method)) return this.#answerFinal();
     if (exchange.path === '*') {
       return this.#refuse('bad_request', { message: 'OPTIONS * is not passed on; name a path' });
@@ -153,9 +157,9 @@ export class Forward implements Live {
       if (verdict !== 'ok') return this.#refuse(verdict);
       return this.#use(peer);
     }
-    this.#dial = dialOrigin(exchange, {
+    this.#dial = dialOrigin(exchange, this.#session.tunnel, {
       isOver: () => this.#over,
-      failed: (reason, rcode) => this.#fail(reason, rcode),
+      failed: (reason, detail) => this.#fail(reason, detail),
       connected: (socket, dialled) => {
         origin.supply(socket, dialled);
         this.#use(dialled);
@@ -196,7 +200,7 @@ export class Forward implements Live {
 
   #upgrade(headers: readonly string[]): void {
     const upstream = this.#origin?.take() ?? null;
-    if (upstream === null) return this.#fail('connect_failed', undefined);
+    if (upstream === null) return this.#fail('connect_failed');
     this.#upgraded = new Upgraded(this.#exchange, this.#session.socket, upstream);
     const head = this.#head ?? Buffer.alloc(0);
     this.#upgraded.begin(this.#request, head, headers, () => this.#upgradeEnded());
@@ -204,7 +208,7 @@ export class Forward implements Live {
 
   /** An upgraded connection is over at the origin, or never came to be one. */
   #upgradeEnded(): void {
-    if (this.#exchange.status === undefined) return this.#fail('connect_failed', undefined);
+    if (this.#exchange.status === undefined) return this.#fail('connect_failed');
     this.#finish(false, 'origin', undefined);
     this.#session.socket.destroySoon();
   }
@@ -226,7 +230,7 @@ export class Forward implements Live {
   #countUpload(bytes: number): void {
     this.#exchange.bytesUp += bytes;
     this.#moved();
-    if (this.#exchange.bytesUp > this.#uploadCap()) this.#stop('upload_limit');
+    if (this.#exchange.bytesUp > this.#exchange.uploadCap) this.#stop('upload_limit');
   }
 
   #onFailure(error: Error): void {
@@ -241,10 +245,10 @@ export class Forward implements Live {
       // A cut-off body must not look complete (RFC 9112 §8).
       this.#exchange.failed = 'connect_failed';
       this.#finish(false, 'origin', undefined);
-      this.#session.socket.resetAndDestroy();
+      breakOff(this.#session.socket);
       return;
     }
-    this.#fail('connect_failed', undefined);
+    this.#fail('connect_failed');
   }
 
   /** The client went away. */
@@ -290,12 +294,13 @@ export class Forward implements Live {
   #watchUpgrade(mono: number): void {
     if (this.#upgraded === null) return;
     if (this.#upgraded.measure()) this.#movedAt = mono;
-    if (this.#exchange.bytesUp > this.#uploadCap()) this.#endCut('upload_limit');
+    if (this.#exchange.bytesUp > this.#exchange.uploadCap) this.#endCut('upload_limit');
   }
 
   rejudge(policy: Policy, now: number): void {
     if (this.#over || this.#exchange.identity === null || this.#exchange.decision === null) return;
-    const verdict = standing(this.#exchange, policy, now, 'http', this.#address);
+    const scheme = this.#exchange.scheme === 'https' ? 'https' : 'http';
+    const verdict = standing(this.#exchange, policy, now, scheme, this.#address);
     if (typeof verdict === 'string') this.cut(verdict);
   }
 
@@ -333,10 +338,10 @@ export class Forward implements Live {
     return this.#exchange.describe('request', now, this.#exchange);
   }
 
-  #fail(reason: Reason, rcode: string | undefined): void {
+  #fail(reason: Reason, detail: RefusalDetail = {}): void {
     if (this.#over) return;
     if (!isDestinationsFault(reason)) return this.#refuse(reason);
-    const answer = refusal(this.#exchange, reason, resolveDetail(rcode));
+    const answer = refusal(this.#exchange, reason, detail);
     this.#exchange.status = answer.status;
     this.#exchange.failed = reason;
     if (!this.#exchange.recordOpen(reason)) return this.#refuse('log_unavailable');
@@ -364,24 +369,4 @@ export class Forward implements Live {
   #moved(): void {
     this.#movedAt = this.#exchange.services.clock.monotonic();
   }
-
-  #uploadCap(): number {
-    const { decision, agent } = this.#exchange;
-    return Math.min(decision?.upload ?? Infinity, agent?.limits.uploadPerTunnel ?? Infinity);
-  }
-}
-
-/** The header list of the request as the origin gets it. */
-function originHeaders(
-  request: IncomingMessage,
-  facts: RequestFacts,
-  exchange: Exchange,
-): string[] {
-  const { host = '', ip, port = 80 } = exchange;
-  return requestHeaders(request.rawHeaders, facts, {
-    host: formatAuthority({ host, ip, port }).replace(/:80$/, ''),
-    version: request.httpVersion,
-    methodsLimited: exchange.decision?.entry?.methods !== undefined,
-    maxForwards: nextMaxForwards(facts, request.method),
-  });
 }

@@ -18,6 +18,8 @@ export interface RequestFacts {
   readonly upgrade: string | undefined;
   readonly via: string | undefined;
   readonly maxForwards: string | undefined;
+  /** A header names another method, which some servers then take for the method. */
+  readonly overridesMethod: boolean;
   /** Lower-case names that Connection nominates. */
   readonly nominated: ReadonlySet<string>;
 }
@@ -49,11 +51,11 @@ const claims: ReadonlySet<string> = new Set([
   'x-rewrite-url',
 ]);
 
-const methodOverrides: ReadonlySet<string> = new Set([
+const methodOverrides: readonly string[] = [
   'x-http-method-override',
   'x-http-method',
   'x-method-override',
-]);
+];
 
 /** Naming one of these in Connection would make us drop what the origin decides by (attack family E30). */
 const neverNominated: ReadonlySet<string> = new Set([
@@ -96,7 +98,7 @@ function isDisguised(name: string): boolean {
     hopByHop.has(plain) ||
     claims.has(plain) ||
     neverNominated.has(plain) ||
-    methodOverrides.has(plain)
+    methodOverrides.includes(plain)
   );
 }
 
@@ -141,6 +143,7 @@ export function readRequest(raw: RawHeaders, version: string): RequestFacts | st
     upgrade: version === '1.1' && nominated.has('upgrade') ? seen.get('upgrade') : undefined,
     via: seen.get('via'),
     maxForwards: seen.get('max-forwards'),
+    overridesMethod: methodOverrides.some((name) => seen.has(name)),
     nominated,
   };
 }
@@ -181,8 +184,6 @@ export interface ForwardOptions {
   /** The Host header that the origin gets: always from the target, never from the client. */
   readonly host: string;
   readonly version: string;
-  /** The deciding entry limits methods: headers that smuggle another one are dropped. */
-  readonly methodsLimited: boolean;
   /** New value of Max-Forwards, if the request carries one. */
   readonly maxForwards: string | undefined;
 }
@@ -200,17 +201,16 @@ export function requestHeaders(
     const lower = name.toLowerCase();
     if (lower === 'max-forwards' && options.maxForwards !== undefined) {
       out.push(name, options.maxForwards);
-    } else if (!isDropped(lower, facts, options)) out.push(name, value);
+    } else if (!isDropped(lower, facts)) out.push(name, value);
   }
   // Behind those of earlier hops, which keep their order (RFC 9110 §7.6.3).
   out.push('Via', `${options.version} ${viaName}`);
   return out;
 }
 
-function isDropped(name: string, facts: RequestFacts, options: ForwardOptions): boolean {
+function isDropped(name: string, facts: RequestFacts): boolean {
   if (name === 'host' || name === 'expect' || name === 'trailer') return true;
   if (hopByHop.has(name) || claims.has(name) || facts.nominated.has(name)) return true;
-  if (options.methodsLimited && methodOverrides.has(name)) return true;
   return isDisguised(name);
 }
 

@@ -164,7 +164,9 @@ export class HttpSession implements Live {
     let origin = this.#origins.get(key);
     if (origin === undefined) {
       origin = new OriginClient();
-      const dialled = this.tunnel?.takeUpstream() ?? null;
+      // Of an inspected tunnel it has to be secured first.
+      const plain = this.tunnel?.inspected === true ? null : this.tunnel;
+      const dialled = plain?.takeUpstream() ?? null;
       if (dialled !== null) origin.supply(dialled.socket, dialled.peer);
       this.#origins.set(key, origin);
     }

@@ -181,12 +181,12 @@ function sentence(reason: Reason, exchange: Exchange): string {
     case 'address_not_allowed':
       return `${host} resolves to an address that agent ${agent} may not reach`;
     case 'method_not_allowed':
-      return exchange.decision?.inspect === true
-        ? `${host} is allowed only with limits on methods that need TLS inspection, which this proxy does not do yet`
+      return isUninspected(exchange)
+        ? `${host} is allowed only with limits on methods, ${uninspected(exchange)}`
         : `${exchange.method ?? 'the method'} is not allowed on ${host} for agent ${agent}`;
     case 'path_not_allowed':
-      return exchange.decision?.inspect === true
-        ? `${host} is allowed only with conditions that need TLS inspection, which this proxy does not do yet`
+      return isUninspected(exchange)
+        ? `${host} is allowed only with conditions, ${uninspected(exchange)}`
         : `this path of ${host} is not allowed for agent ${agent}`;
     case 'upgrade_not_allowed':
       return 'only an upgrade to websocket is passed on';
@@ -225,6 +225,18 @@ function sentence(reason: Reason, exchange: Exchange): string {
     default:
       return reason.replaceAll('_', ' ');
   }
+}
+
+/** The entry demands inspection of what was asked for, and there is none. */
+function isUninspected({ decision, method }: Exchange): boolean {
+  return decision?.inspect === true && method === 'CONNECT';
+}
+
+function uninspected({ services, decision }: Exchange): string {
+  const entry = decision?.entry?.at ?? 'its entry';
+  const why =
+    services.inspection === null ? 'has no authority for' : '(for `inject`) does not do yet';
+  return `which need TLS inspection, and that this proxy ${why} (${entry})`;
 }
 
 /** For the agent that reads the refusal: what it may do instead, and whom to ask. */

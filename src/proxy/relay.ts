@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
-import type { ClientConnection, Sink } from './client-connection.ts';
+import { breakOff, type ClientConnection, type Sink } from './client-connection.ts';
 import { RetryWatch } from './retry-watch.ts';
 
 export interface RelayOptions {
@@ -14,6 +14,8 @@ export interface RelayOptions {
   done(end: 'client' | 'origin' | Reason, cut: Reason | undefined): void;
 }
 
+/** Age at which a tunnel is worth the kernel's keep-alive probes, milliseconds. */
+const keepAliveAfter = 30_000;
 /** Silence before the kernel probes the other end, milliseconds. */
 const keepAliveDelay = 60_000;
 
@@ -46,6 +48,7 @@ export class Relay implements Sink {
   #upstreamEnded = false;
   #firstToEnd: 'client' | 'origin' | null = null;
   #over = false;
+  #keptAlive = false;
   #upNoDelay = false;
   #downNoDelay = false;
   /** Bytes moved since the last look; spares reading the clock for every chunk. */
@@ -91,8 +94,13 @@ export class Relay implements Sink {
     this.#over = true;
   }
 
-  /** Has the kernel find out whether both ends are still there, for tunnels that live longer. */
-  keepAlive(): void {
+  /**
+   * Has the kernel find out whether both ends are still there, in tunnels that live longer.
+   * @param age of the tunnel, milliseconds
+   */
+  keepAlive(age: number): void {
+    if (this.#keptAlive || age <= keepAliveAfter) return;
+    this.#keptAlive = true;
     this.#socket.setKeepAlive(true, keepAliveDelay);
     (this.#upstream as Socket).setKeepAlive(true, keepAliveDelay);
   }
@@ -191,7 +199,7 @@ export class Relay implements Sink {
       else this.#socket.destroySoon();
       return;
     }
-    if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
+    if (!this.#socket.destroyed) breakOff(this.#socket);
     this.#finish(this.#firstToEnd ?? 'origin', undefined);
   }
 

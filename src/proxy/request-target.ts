@@ -18,6 +18,7 @@ export interface Refused {
  * @param exchange its method is known already; what a refused request named is set too, for the log.
  * @param url the request target as it came.
  * @param tunnel the tunnel that the request came through; null at the listener.
+ * @param scheme `https` inside an inspected tunnel.
  * @returns `origin` if it goes elsewhere, `self` if it asks for one of our own pages.
  */
 export function readTarget(
@@ -25,8 +26,9 @@ export function readTarget(
   url: string,
   facts: RequestFacts,
   tunnel: Exchange | null,
+  scheme: 'http' | 'https',
 ): 'origin' | 'self' | Refused {
-  exchange.scheme = 'http';
+  exchange.scheme = scheme;
   const originForm = url.startsWith('/') || url === '*';
   if (originForm && tunnel === null) return readOwnPath(exchange, url);
   const refused =
@@ -34,7 +36,8 @@ export function readTarget(
       ? readInsideTunnel(exchange, url, facts, tunnel)
       : readAbsolute(exchange, url, facts, tunnel);
   if (refused !== null) return refused;
-  return exchange.host === selfHost && exchange.port === 80 ? 'self' : 'origin';
+  const ours = scheme === 'http' && exchange.host === selfHost && exchange.port === 80;
+  return ours ? 'self' : 'origin';
 }
 
 /** A request that is not for anywhere else: one of our own pages, or a misconfigured client. */
@@ -53,6 +56,8 @@ function readAbsolute(
   facts: RequestFacts,
   tunnel: Exchange | null,
 ): Refused | null {
+  if (exchange.scheme === 'https')
+    return badTarget('inside TLS the path stands alone; name the host in the Host header');
   const parsed = parseAbsoluteForm(url, exchange.method ?? '');
   if (typeof parsed === 'string') return badTarget(parsed);
   if (facts.host !== undefined && typeof parseHostPort(facts.host, 80) === 'string') {
@@ -71,12 +76,13 @@ function readInsideTunnel(
   facts: RequestFacts,
   tunnel: Exchange,
 ): Refused | null {
-  const named = parseHostPort(facts.host ?? '', 80);
+  const usual = exchange.scheme === 'https' ? 443 : 80;
+  const named = parseHostPort(facts.host ?? '', usual);
   if (facts.host !== undefined && typeof named === 'string') return badRequest(`Host: ${named}`);
   const path = parseAbsoluteForm(`http://x${url === '*' ? '' : url}`, exchange.method ?? '');
   if (typeof path === 'string') return badTarget(path);
   const { host, ip, port } = tunnel;
-  setTarget(exchange, { host: host ?? '', ip, port: port ?? 80 }, url);
+  setTarget(exchange, { host: host ?? '', ip, port: port ?? usual }, url);
   if (typeof named !== 'string' && leadsTo(tunnel, named)) return null;
   return { reason: 'host_mismatch', detail: {} };
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Identity } from '../identity/identity.ts';
 import type { CredentialScope } from '../policy/credential-scope.ts';
+import { policyNeedsInspection } from '../policy/inspection.ts';
 import type { Agent, Entry, Policy } from '../policy/policy.ts';
 import { reachableEntries } from '../policy/reach.ts';
 import type { Services } from './services.ts';
@@ -18,7 +19,7 @@ const text = 'text/plain; charset=utf-8';
 const json = 'application/json';
 
 /** Paths that we answer (contract §4, "The proxy speaks for itself"). */
-const paths: ReadonlySet<string> = new Set(['/', '/health', '/policy']);
+const paths: ReadonlySet<string> = new Set(['/', '/health', '/policy', '/ca.pem']);
 
 export const isOwnPath = (path: string): boolean => paths.has(path);
 export const needsIdentity = (path: string): boolean => path === '/policy';
@@ -43,9 +44,17 @@ export function ownPage(services: Services, path: string, identity: Identity | n
             type: json,
             body: `${policyOf(services.policy(), identity, services.clock.now())}\n`,
           };
+    case '/ca.pem':
+      return authorityPage(services);
     default:
       return null;
   }
+}
+
+/** The certificate that sandboxes must trust; none where nothing is inspected. */
+function authorityPage({ inspection, policy }: Services): Page | null {
+  if (inspection === null || !policyNeedsInspection(policy())) return null;
+  return { status: 200, type: 'application/x-pem-file', body: inspection.contexts.pem };
 }
 
 /** Answers with one of our own pages; `sent` is called once it is with the client's connection. */
@@ -70,6 +79,7 @@ A refusal says why, in its status line and as JSON, and what to do instead.
 
   GET http://${selfHost}/policy   what your agent may reach (with its credential)
   GET http://${selfHost}/health   is the proxy up
+  GET http://${selfHost}/ca.pem   whom to trust for hosts that are inspected, if any are
 `;
 
 /**

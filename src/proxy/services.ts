@@ -5,8 +5,10 @@ import type { EgressLog } from '../observe/egress-log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { AddressGuard } from '../policy/address-guard.ts';
 import type { Policy } from '../policy/policy.ts';
+import type { SecureContexts } from '../tls/secure-contexts.ts';
 import type { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import type { Answer, Resolver } from '../upstream/resolver.ts';
+import type { TlsClient } from '../upstream/tls-client.ts';
 import type { AgentLimiter } from './agent-limiter.ts';
 import type { Client } from './client-connection.ts';
 import type { FailureLimiter } from './failure-limiter.ts';
@@ -27,11 +29,33 @@ export interface Services {
   readonly failures: FailureLimiter;
   readonly live: LiveRegistry;
   readonly http: HttpFront;
+  /** Null without an authority: what needs inspection then blocks. */
+  readonly inspection: InspectionServices | null;
   readonly limits: ConnectionLimits;
   /** True once the proxy has been told to stop: nothing new is accepted. */
   draining(): boolean;
   /** Hears why a client certificate proves nobody, as a phrase that follows "the certificate …". */
   certificateRefused(client: string, why: string): void;
+}
+
+/** What takes TLS apart and puts it together again. */
+export interface InspectionServices {
+  /** Stand in for hosts, towards clients. */
+  readonly contexts: SecureContexts;
+  /** Towards the hosts themselves. */
+  readonly upstream: TlsClient;
+  /** A client broke the handshake off: most likely it does not trust the authority. */
+  distrusted(by: Distrust): void;
+}
+
+/** Who did not take our leaf, for which host, because of which entry. */
+export interface Distrust {
+  readonly agent: string;
+  readonly host: string;
+  /** `file:line` of the entry that demands inspection. */
+  readonly entry: string;
+  /** What the client's alert says. */
+  readonly why: string;
 }
 
 /** A resolver that can answer from its cache without a promise. */
@@ -44,6 +68,7 @@ export interface ConnectionLimits {
   readonly headTimeout: number;
   readonly helloTimeout: number;
   readonly idleTimeout: number;
+  readonly connectTimeout: number;
 }
 
 /** Why a live connection is ended by us: the `end` and `reason` of its close line. */

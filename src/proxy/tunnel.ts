@@ -1,8 +1,9 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { parseAuthority } from '../core/authority-form.ts';
 import { addressText, type Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
-import type { ConnectHead } from '../core/request-head.ts';
+import { type ConnectHead, connectHeadProblem } from '../core/request-head.ts';
 import type { Decision } from '../policy/decide.ts';
 import { HTTP, HTTPS, TCP } from '../policy/decide.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -14,6 +15,8 @@ import { deadSink } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
 import { atOnce } from './failure-limiter.ts';
 import { HelloGate } from './hello-gate.ts';
+import { InnerHttp, type TunnelEnd } from './inner-http.ts';
+import { inspect } from './inspect.ts';
 import type { RefusalDetail } from './refuse.ts';
 import { isDestinationsFault, refusal, refusalBytes, resolveDetail } from './refuse.ts';
 import { standing } from './rejudge.ts';
@@ -25,11 +28,11 @@ const established = 'HTTP/1.1 200 Connection established\r\n\r\n';
 /** Bytes a client may send before its tunnel is open; more waits in the kernel. */
 const maxEarlyBytes = 65_536;
 
-/** Age at which a tunnel is worth the kernel's keep-alive probes, milliseconds. */
-const keepAliveAfter = 30_000;
-
-/** opening: parse … dial · recording: the open line · gate: holding the first bytes · relay · http: node:http serves it · over. */
-type Phase = 'opening' | 'recording' | 'gate' | 'relay' | 'http' | 'over';
+/**
+ * opening: parse … dial · recording: the open line · gate: holding the first bytes · relay ·
+ * shake: ending the client's TLS, to inspect it · http: node:http serves what is inside · over.
+ */
+type Phase = 'opening' | 'recording' | 'gate' | 'relay' | 'shake' | 'http' | 'over';
 
 /**
  * The life of one CONNECT, top to bottom in the order of contract §4. It owns both sockets from
@@ -37,6 +40,8 @@ type Phase = 'opening' | 'recording' | 'gate' | 'relay' | 'http' | 'over';
  */
 export class Tunnel implements Sink, Live {
   readonly exchange: Exchange;
+  /** The client's TLS ends here: requests inside are https. */
+  inspected = false;
   readonly #services: Services;
   readonly #client: ClientConnection;
   #phase: Phase = 'opening';
@@ -49,17 +54,13 @@ export class Tunnel implements Sink, Live {
   #gate: HelloGate | null = null;
   #gateUntil = 0;
   #relay: Relay | null = null;
-  /** Reads the byte counts of an `http` tunnel off its socket. */
-  #measure: (() => void) | null = null;
-  /** Why the last answer in an `http` tunnel was a refusal. */
-  #refused: Reason | null = null;
+  #inner: InnerHttp | null = null;
   /** The client showed a ClientHello for the target. */
   #tls = false;
-  #keptAlive = false;
   /** The tunnel counts as open. */
   #opened = false;
   /** What ended the tunnel while its open line was on its way to the log. */
-  #ending: { readonly end: string; readonly cut: Reason | undefined } | null = null;
+  #ending: TunnelEnd | null = null;
 
   constructor(services: Services, client: ClientConnection) {
     this.#services = services;
@@ -81,7 +82,7 @@ export class Tunnel implements Sink, Live {
     exchange.host = target.host;
     exchange.ip = target.ip;
     exchange.port = target.port;
-    const problem = headProblem(head);
+    const problem = connectHeadProblem(head);
     if (problem !== null) return this.#refuse('bad_request', { message: problem });
     const unidentified = identify(exchange, head.authorization, head.authorizations);
     if (unidentified !== null) {
@@ -173,7 +174,8 @@ export class Tunnel implements Sink, Live {
     if (verdict === 'http') return this.#beginHttp();
     if (verdict !== 'ok') return this.#violation(verdict);
     this.#tls = true;
-    this.#beginRelay(this.#takeEarly(), gate.length);
+    if (this.exchange.decision?.inspect === true) this.#beginInspection();
+    else this.#beginRelay(this.#takeEarly(), gate.length);
   }
 
   /** FIN before a whole hello: who sent nothing has only gone away, anything else is no TLS. */
@@ -198,7 +200,7 @@ export class Tunnel implements Sink, Live {
     this.#phase = 'relay';
     const { exchange } = this;
     this.#relay = new Relay(this.#client, upstream, {
-      uploadCap: uploadCap(exchange, exchange.agent?.limits.uploadPerTunnel),
+      uploadCap: exchange.uploadCap,
       watch: judged > 0 ? { host: exchange.host ?? '', ip: exchange.ip } : null,
       done: (end, cut) => this.#over(end, cut),
     });
@@ -207,22 +209,27 @@ export class Tunnel implements Sink, Live {
 
   #beginHttp(): void {
     this.#gate = null;
-    this.#phase = 'http';
-    const first = this.#takeEarly();
-    const { socket } = this.#client;
-    const readBefore = socket.bytesRead - first.length;
-    const writtenBefore = socket.bytesWritten;
-    this.#client.detach();
-    this.#measure = () => {
-      this.exchange.bytesUp = socket.bytesRead - readBefore;
-      this.exchange.bytesDown = socket.bytesWritten - writtenBefore;
-    };
-    socket.once('close', () => {
-      const refused = this.#refused;
-      if (refused === null) this.#over('client', undefined);
-      else if (isDestinationsFault(refused)) this.#over('origin', undefined);
-      else this.#over(refused, refused);
+    this.#serve(this.#client.detach(), this.#takeEarly());
+  }
+
+  /** Step 8, where the entry demands inspection; the deadline of the hello is the handshake's too. */
+  #beginInspection(): void {
+    this.#gate = null;
+    this.#phase = 'shake';
+    this.inspected = true;
+    inspect(this.exchange, this.#client.detach(), this.#takeEarly(), {
+      ready: (inner) => {
+        if (this.#phase === 'shake') this.#serve(inner, nothing);
+      },
+      failed: ({ end, cut }) => this.#over(end, cut),
     });
+  }
+
+  #serve(socket: Socket, first: Buffer): void {
+    this.#phase = 'http';
+    const inner = new InnerHttp(socket, first);
+    this.#inner = inner;
+    socket.once('close', () => this.#over(inner.end.end, inner.end.cut));
     this.#services.http.serve(socket, first, this.#client, this);
   }
 
@@ -232,7 +239,7 @@ export class Tunnel implements Sink, Live {
     this.#beginHttp();
   }
 
-  /** The already dialled and vetted connection, for the first request inside an `http` tunnel. */
+  /** The already dialled and vetted connection, for the first request inside. */
   takeUpstream(): { socket: Duplex; peer: Peer } | null {
     const socket = this.#upstream;
     const ip = this.#address;
@@ -241,14 +248,14 @@ export class Tunnel implements Sink, Live {
     return { socket, peer: { ip, text: addressText(ip, this.exchange.port ?? 0) } };
   }
 
-  /** Ends an `http` tunnel for what the client sent in it. */
+  /** Ends a tunnel with HTTP inside for what the client sent in it. */
   cutHttp(reason: Reason): void {
     if (this.#phase === 'http') this.#over(reason, reason);
   }
 
   /** A request inside was refused, or failed: the tunnel ends with that answer, as its close line says. */
   endAfterRefusal(reason: Reason): void {
-    this.#refused = reason;
+    this.#inner?.refused(reason);
   }
 
   onData(chunk: Buffer): void {
@@ -286,14 +293,10 @@ export class Tunnel implements Sink, Live {
       if (this.#upstream?.destroyed === true) return this.#over('origin', undefined);
       if (mono >= this.#gateUntil) return this.#violation('hello_timeout');
     }
-    if (
-      !this.#keptAlive &&
-      this.#relay !== null &&
-      mono - this.exchange.startedAt > keepAliveAfter
-    ) {
-      this.#keptAlive = true;
-      this.#relay.keepAlive();
+    if (this.#phase === 'shake' && mono >= this.#gateUntil) {
+      return this.#over('hello_timeout', 'hello_timeout');
     }
+    this.#relay?.keepAlive(mono - this.exchange.startedAt);
     if (this.#relay?.idleFor(mono, this.#services.limits.idleTimeout) === true) {
       this.cut('idle_timeout');
     }
@@ -310,9 +313,11 @@ export class Tunnel implements Sink, Live {
   /** What flows already must still be among the schemes that the entry admits. */
   #stillAdmitted(decision: Decision): boolean {
     if (this.exchange.agent?.mode === 'report' || (decision.schemes & TCP) !== 0) return true;
+    if (this.inspected) return (decision.schemes & HTTPS) !== 0;
     if (this.#phase === 'http') return (decision.schemes & HTTP) !== 0;
     if (this.#phase !== 'relay') return true;
-    return this.#tls && (decision.schemes & HTTPS) !== 0;
+    // What flows unread cannot be inspected from here on.
+    return this.#tls && (decision.schemes & HTTPS) !== 0 && !decision.inspect;
   }
 
   cut(reason: CutReason): void {
@@ -365,7 +370,7 @@ export class Tunnel implements Sink, Live {
     this.#early = [];
     this.#services.live.delete(this);
     this.#client.sink = deadSink;
-    this.#measure?.();
+    this.#inner?.measure(this.exchange);
     if (this.#relay !== null) {
       this.exchange.bytesUp = this.#relay.bytesUp;
       this.exchange.bytesDown = this.#relay.bytesDown;
@@ -392,18 +397,3 @@ export class Tunnel implements Sink, Live {
 
 const nothing = Buffer.alloc(0);
 function ignore(): void {}
-
-function headProblem(head: ConnectHead): string | null {
-  if (head.version === '1.1' && head.hosts !== 1) {
-    return head.hosts === 0
-      ? 'the Host header is missing; HTTP/1.1 asks for exactly one'
-      : 'there is more than one Host header';
-  }
-  if (head.hosts > 1) return 'there is more than one Host header';
-  return head.body ? 'a CONNECT request must not have a body' : null;
-}
-
-/** The smaller of the entry's upload cap and the agent's, bytes. */
-function uploadCap(exchange: Exchange, perTunnel = Infinity): number {
-  return Math.min(exchange.decision?.upload ?? Infinity, perTunnel);
-}

@@ -14,16 +14,18 @@ import { hostPattern } from '../policy/pattern.ts';
 import type { Policy } from '../policy/policy.ts';
 import { AgentLimiter } from '../proxy/agent-limiter.ts';
 import { FailureLimiter } from '../proxy/failure-limiter.ts';
-import type { LiveDescription, Services } from '../proxy/services.ts';
+import type { InspectionServices, LiveDescription, Services } from '../proxy/services.ts';
 import { CachedResolver } from '../upstream/cached-resolver.ts';
 import { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import { IssuerKeyStore } from '../upstream/issuer-keys.ts';
 import { HttpsKeyFetcher } from '../upstream/key-fetcher.ts';
 import { SystemResolver } from '../upstream/system-resolver.ts';
 import { TcpDialer } from '../upstream/tcp-dialer.ts';
+import { TlsClient } from '../upstream/tls-client.ts';
 import { trustedRoots } from '../upstream/trusted-roots.ts';
 import { Connections, type CutOrder } from './connections.ts';
 import { Front } from './front.ts';
+import { openInspection, warnUninspected } from './inspection.ts';
 import { HttpListener } from './listener.ts';
 import { observeCertificates } from './observe-certificates.ts';
 import { observeIssuers } from './observe-issuers.ts';
@@ -53,6 +55,8 @@ export interface DataPlaneOptions {
     readonly connectTimeout: number;
     readonly idleTimeout: number;
   };
+  /** The directory of the authority. */
+  readonly certs: string;
   /** Path of the file with the keys that sign issued credentials; made if it is not there. */
   readonly keys: string;
   /** The directory of the allowlists, against which the key files of issuers count. */
@@ -81,9 +85,11 @@ export class DataPlane {
   readonly #identifier: AgentIdentifier;
   /** Looks at the files of TLS listeners. */
   readonly #files: NodeJS.Timeout;
+  readonly #worker: number;
   readonly #workers: number;
   readonly #keyFile: string;
   readonly #operations: OperationsLog;
+  readonly #inspection: InspectionServices | null;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
   #started = false;
@@ -97,6 +103,7 @@ export class DataPlane {
     clock: Clock = systemClock,
   ) {
     this.#policy = policy;
+    this.#worker = options.worker;
     this.#workers = options.workers;
     this.#keyFile = options.keys;
     this.#operations = operations;
@@ -126,13 +133,12 @@ export class DataPlane {
       new TcpDialer({ connectTimeoutMs: options.limits.connectTimeout, clock }),
       guard,
     );
+    const tls = new TlsClient(trustedRoots(options.trust));
+    this.#inspection = openInspection(options.certs, tls, operations, clock);
+    this.#warnUninspected();
     const issuers = observeIssuers(operations, options.worker, clock);
     this.#issuerKeys = new IssuerKeyStore({
-      fetcher: new HttpsKeyFetcher({
-        resolver: this.#resolver,
-        dialer,
-        roots: trustedRoots(options.trust),
-      }),
+      fetcher: new HttpsKeyFetcher({ resolver: this.#resolver, dialer, tls }),
       directory: options.allowlists,
       clock,
       observer: { ...issuers, removed: () => this.#connections.rejudge(this.#policy) },
@@ -163,6 +169,7 @@ export class DataPlane {
       }),
       live: this.#connections,
       http: new HttpListener(() => services),
+      inspection: this.#inspection,
       limits: options.limits,
       draining: () => this.#draining,
       certificateRefused: observeCertificates(operations, options.worker, clock),
@@ -200,6 +207,7 @@ export class DataPlane {
     this.#resolver.clear();
     this.#issuerKeys.apply(policy.issuers);
     this.#connections.rejudge(policy);
+    this.#warnUninspected();
   }
 
   /**
@@ -242,6 +250,11 @@ export class DataPlane {
       return;
     }
     this.#connections.rejudge(this.#policy);
+  }
+
+  /** One of the workers says it for all. */
+  #warnUninspected(): void {
+    if (this.#worker === 0) warnUninspected(this.#inspection, this.#policy, this.#operations);
   }
 
   /** A reload was refused: the policy in force stays, and the log says so. */

@@ -220,6 +220,7 @@ function planeOptions(settings: Settings, operations: OperationsLog): DataPlaneO
     log: settings.log,
     resolver: { ...settings.resolver, timeoutMs: settings.resolver.timeout },
     limits: { ...limits, connections: Math.max(1, Math.min(most, limits.connections)) },
+    certs: settings.certs,
     keys: join(settings.certs, 'credentials.key'),
     allowlists: settings.allowlists,
     trust: settings.trust,

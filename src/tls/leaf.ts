@@ -11,12 +11,14 @@ import {
   alternativeNames,
   authorityKey,
   buildCertificate,
+  type CertificateSpec,
   certificatePem,
   keyIdentifier,
   leafConstraint,
   leafKeyUsage,
   leafPurpose,
   nameDer,
+  randomSerial,
   subjectKey,
   timedSerial,
 } from './certificate.ts';
@@ -76,9 +78,14 @@ export function issueServerCertificate(
   now: number,
   ttl: number,
 ): Leaf {
-  const common = hosts.hosts.find((host) => host.length <= MAX_COMMON_NAME);
-  const subject = common === undefined ? [] : [{ name: 'CN', value: common }];
+  const subject = serverSubject(hosts);
   return issue(authority, { subject, names: hosts, purpose: 'server' }, now, ttl);
+}
+
+/** The first name that fits there, for people: clients look among the alternative names. */
+function serverSubject({ hosts }: ServerNames): NameAttribute[] {
+  const common = hosts.find((host) => host.length <= MAX_COMMON_NAME);
+  return common === undefined ? [] : [{ name: 'CN', value: common }];
 }
 
 export interface ServerNames {
@@ -103,6 +110,50 @@ export function serverNames(texts: readonly string[]): ServerNames | string {
     }
   }
   return { hosts, addresses };
+}
+
+/**
+ * Mints certificates under which the proxy stands in for hosts, all for one key: what they have in
+ * common is built once.
+ */
+export class ServerLeafMint {
+  readonly #authority: Authority;
+  readonly #issuer: Buffer;
+  readonly #publicKey: KeyObject;
+  readonly #common: CertificateSpec['extensions'];
+
+  /** @throws SecretFileError if the authority's certificate cannot be read */
+  constructor(authority: Authority, publicKey: KeyObject) {
+    const issuer = issuerOf(authority);
+    this.#authority = authority;
+    this.#issuer = issuer.name;
+    this.#publicKey = publicKey;
+    const spec = { subject: [], names: undefined, purpose: 'server' } as const;
+    this.#common = extensionsOf(spec, publicKey, issuer.key);
+  }
+
+  /**
+   * @param host a canonical name or address: the only one that the certificate has
+   * @param notBefore and notAfter: milliseconds since the Unix epoch
+   * @returns DER
+   */
+  issue(host: string, notBefore: number, notAfter: number): Buffer {
+    const names = serverNames([host]);
+    if (typeof names === 'string') throw new TypeError(`not a canonical host: ${host}`);
+    const subject = serverSubject(names);
+    return buildCertificate(
+      {
+        serial: randomSerial(),
+        issuer: this.#issuer,
+        subject: nameDer(subject),
+        publicKey: this.#publicKey,
+        notBefore,
+        notAfter,
+        extensions: [...this.#common, alternativeNames(names, subject.length === 0)],
+      },
+      this.#authority.key,
+    );
+  }
 }
 
 interface LeafSpec {

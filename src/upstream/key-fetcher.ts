@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { connect, type TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { formatAuthority } from '../core/authority-form.ts';
 import type { Cidr, Ip } from '../core/ip.ts';
 import { MAX_KEY_SET_BYTES } from '../identity/key-set.ts';
@@ -9,6 +9,7 @@ import { DialError } from './dialer.ts';
 import type { GuardedDialer } from './guarded-dialer.ts';
 import { OriginClient } from './pool.ts';
 import { ResolveError, type Resolver } from './resolver.ts';
+import type { TlsClient } from './tls-client.ts';
 
 export type KeysUrl = Extract<IssuerKeys, { kind: 'url' }>;
 
@@ -38,8 +39,7 @@ const LONGEST_REASON = 300;
 export interface HttpsKeyFetcherOptions {
   readonly resolver: Resolver;
   readonly dialer: GuardedDialer;
-  /** PEM; undefined = the runtime's own. */
-  readonly roots: readonly string[] | undefined;
+  readonly tls: TlsClient;
   /** For everything from the name to the last byte, milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
 }
@@ -68,7 +68,7 @@ export class HttpsKeyFetcher implements KeyFetcher {
   }
 
   async #load(url: KeysUrl, granted: readonly Cidr[], signal: AbortSignal): Promise<FetchedKeys> {
-    const { resolver, dialer, roots } = this.#options;
+    const { resolver, dialer, tls } = this.#options;
     const addresses =
       url.ip === null
         ? (await unlessAborted(resolver.resolve(url.host), signal)).addresses
@@ -80,7 +80,7 @@ export class HttpsKeyFetcher implements KeyFetcher {
     signal.addEventListener('abort', destroy);
     const origin = new OriginClient();
     try {
-      const secure = await handshake(socket, url, roots);
+      const secure = await handshake(socket, url, tls);
       origin.supply(secure, { ip, text: `${ip.text}:${url.port}` });
       const fetched = await get(origin, url);
       // An answer without a length seems to end where its connection was destroyed.
@@ -133,28 +133,12 @@ function dial(
   });
 }
 
-/** TLS 1.2 or later with a certificate for the configured host, whatever the environment says of checks. */
-function handshake(
-  socket: Duplex,
-  url: KeysUrl,
-  roots: readonly string[] | undefined,
-): Promise<TLSSocket> {
+/** What the environment says of checks does not count. */
+function handshake(socket: Duplex, url: KeysUrl, tls: TlsClient): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const secure = connect({
-      socket,
-      host: url.host,
-      // RFC 6066 §3: an address is no server name.
-      ...(url.ip === null ? { servername: url.host } : {}),
-      ...(roots === undefined ? {} : { ca: [...roots] }),
-      ALPNProtocols: ['http/1.1'],
-      minVersion: 'TLSv1.2',
-      rejectUnauthorized: true,
-    });
-    secure.once('error', reject);
-    secure.once('close', () => reject(new KeyFetchError('the TLS handshake was broken off')));
-    secure.once('secureConnect', () => {
-      secure.on('error', () => {});
-      resolve(secure);
+    tls.secure(socket, url, (error, secure) => {
+      if (secure === null) reject(error ?? new KeyFetchError('the TLS handshake was broken off'));
+      else resolve(secure);
     });
   });
 }

@@ -20,6 +20,12 @@ export function trustedRoots(files: readonly string[]): readonly string[] | unde
   return [...getCACertificates('default'), ...files.flatMap(certificatesOf)];
 }
 
+/** The roots of this system, as PEM; the runtime's own where the system shows none. */
+export function systemRoots(): readonly string[] {
+  const roots = getCACertificates('system');
+  return roots.length > 0 ? roots : getCACertificates('default');
+}
+
 function certificatesOf(file: string): readonly string[] {
   let text: string;
   try {

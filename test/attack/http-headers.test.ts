@@ -176,10 +176,25 @@ describe('what reaches the origin', () => {
     ]);
   });
 
-  test('has no second method where methods are limited', async () => {
-    const fields = `${demo}X-HTTP-Method-Override: DELETE\r\nX-Method-Override: DELETE\r\nConnection: close\r\n`;
-    await stage.exchange(head('GET http://api.test/public/x', fields));
-    assert.doesNotMatch(stage.connections.at(-1)?.text ?? '', /override/i);
+  for (const [what, path, field] of [
+    ['a header', '/public/x', 'X-HTTP-Method-Override: DELETE\r\n'],
+    ['another header', '/public/x', 'x-method-override: GET\r\n'],
+    ['a third one', '/public/x', 'X-HTTP-Method: DELETE\r\n'],
+    ['the query', '/public/x?a=b&_method=DELETE', ''],
+  ] as const) {
+    test(`has no second method in ${what} where methods are limited`, async () => {
+      const before = stage.received.length;
+      const { text } = await stage.exchange(head(`GET http://api.test${path}`, demo + field));
+      assert.match(text, /^HTTP\/1\.1 403 /);
+      assert.match(text, /\r\nSallyport-Reason: method_not_allowed\r\n/);
+      assert.equal(stage.received.length, before);
+    });
+  }
+
+  test('may have one where they are not', async () => {
+    const fields = `${demo}X-HTTP-Method-Override: DELETE\r\nConnection: close\r\n`;
+    await stage.exchange(head('GET http://good.test/?_method=DELETE', fields));
+    assert.match(stage.connections.at(-1)?.text ?? '', /\r\nX-HTTP-Method-Override: DELETE\r\n/i);
   });
 });
 

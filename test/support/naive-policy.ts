@@ -63,30 +63,50 @@ export function naiveDecide(
 }
 
 function judge(agent: AgentSpec, speakers: Candidate[], request: DecisionRequest): NaiveDecision {
-  const uninspected = speakers.filter(({ spec: { scheme, inject, methods, paths } }) => {
-    return !(scheme === 'https' && (inject || methods !== undefined || paths !== undefined));
+  const readable = speakers.filter((speaker) => {
+    return !demandsInspection(speaker) || (request.inspects === true && !speaker.spec.inject);
   });
-  if (uninspected.length === 0) {
+  if (readable.length === 0) {
     const reason = speakers[0]?.spec.methods ? 'method_not_allowed' : 'path_not_allowed';
     return { ...blocked(reason, speakers[0]), inspect: true };
   }
   const { method, path } = request;
-  const asked = request.scheme === 'http';
-  const byMethod = uninspected.filter(({ spec: { methods } }) => {
+  const asked = request.scheme !== 'connect' && request.scheme !== 'tcp';
+  const byMethod = readable.filter(({ spec: { methods } }) => {
     return !asked || method === undefined || methods === undefined || methods.includes(method);
   });
   const byPath = byMethod.filter(({ spec: { paths } }) => {
     if (!asked || paths === undefined || (method === undefined && path === undefined)) return true;
     return path !== undefined && paths.some((pattern) => naivePath(pattern, path));
   });
-  const speaking = byPath.filter(({ group }) => inScope(request, group));
-  if (speaking.length > 0) return allowed(speaking);
+  const within = byPath.filter(({ group }) => inScope(request, group));
+  const speaking = within.some(opensTls)
+    ? within.filter((speaker) => !demandsInspection(speaker))
+    : within;
+  if (speaking.length > 0) {
+    // What would be no part of the decision without the scope grants no addresses under it.
+    const granting = byPath.some(opensTls)
+      ? speaking.filter((speaker) => !demandsInspection(speaker))
+      : speaking;
+    const inspect = speaking.some(demandsInspection);
+    return { ...allowed(speaking), addresses: addressesOf(granting), inspect };
+  }
   if (byPath.length > 0) return blocked('host_not_allowed', undefined);
   const reason = byMethod.length === 0 ? 'method_not_allowed' : 'path_not_allowed';
-  const nearest = (byMethod[0] ?? uninspected[0]) as Candidate;
-  if (agent.mode === 'enforce') return blocked(reason, nearest);
+  const nearest = (byMethod[0] ?? readable[0]) as Candidate;
+  const inspect = demandsInspection(nearest);
+  if (agent.mode === 'enforce') return { ...blocked(reason, nearest), inspect };
   if (!inScope(request, nearest.group)) return blocked('host_not_allowed', undefined);
-  return { ...allowed([nearest]), reason, report: true };
+  return { ...allowed([nearest]), reason, report: true, inspect };
+}
+
+function opensTls(candidate: Candidate): boolean {
+  return candidate.spec.scheme !== 'http' && !demandsInspection(candidate);
+}
+
+/** Only TLS inspection could see what the entry asks for. */
+function demandsInspection({ spec: { scheme, inject, methods, paths } }: Candidate): boolean {
+  return scheme === 'https' && (inject || methods !== undefined || paths !== undefined);
 }
 
 /** Every part of the scope names the group, or has a pattern for the host. */
@@ -99,17 +119,21 @@ function inScope({ scope, host, ip }: DecisionRequest, group: string | undefined
 
 function allowed(speakers: readonly Candidate[]): NaiveDecision {
   const order = ['https', 'http', 'tcp'] as const;
-  const texts = speakers.flatMap(({ spec }) => grantedBy(spec).map((cidr) => cidr.text));
   return {
     verdict: 'allow',
     reason: null,
     report: false,
     schemes: order.filter((scheme) => speakers.some(({ spec }) => spec.scheme === scheme)),
     entry: at(speakers[0]),
-    addresses: [...new Set(texts)].sort(),
+    addresses: addressesOf(speakers),
     until: Math.min(...speakers.map(({ until }) => until)),
     inspect: false,
   };
+}
+
+function addressesOf(speakers: readonly Candidate[]): string[] {
+  const texts = speakers.flatMap(({ spec }) => grantedBy(spec).map((cidr) => cidr.text));
+  return [...new Set(texts)].sort();
 }
 
 function blocked(reason: Decision['reason'], nearest: Candidate | undefined): NaiveDecision {

@@ -7,6 +7,7 @@ import { DialError, failLater } from '../../src/upstream/dialer.ts';
 import { GuardedDialer } from '../../src/upstream/guarded-dialer.ts';
 import { HttpsKeyFetcher, type KeysUrl } from '../../src/upstream/key-fetcher.ts';
 import { ResolveError } from '../../src/upstream/resolver.ts';
+import { TlsClient } from '../../src/upstream/tls-client.ts';
 import { TestAuthority } from '../support/certificates.ts';
 import { type Origin, type Script, startTcpOrigin, startTlsOrigin } from '../support/origins.ts';
 
@@ -73,7 +74,7 @@ function fetcher(options: { timeoutMs?: number; roots?: readonly string[] } = {}
           port === 2 && granted.length === 0 ? 'address_not_allowed' : 'ok',
       },
     ),
-    roots: options.roots ?? [authority.cert],
+    tls: new TlsClient(options.roots ?? [authority.cert]),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
   });
 }

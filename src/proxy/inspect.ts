@@ -1,0 +1,50 @@
+import type { Socket } from 'node:net';
+import type { Exchange } from './exchange.ts';
+import type { TunnelEnd } from './inner-http.ts';
+import type { InspectionServices } from './services.ts';
+
+/** The tunnel, which waits for the end of the client's handshake. */
+export interface InspectionWaiter {
+  /** What comes out of this socket is HTTP, as far as the client keeps to it. */
+  ready(inner: Socket): void;
+  failed(end: TunnelEnd): void;
+}
+
+/**
+ * Contract §4 step 8 for a tunnel whose entry demands inspection: TLS ends here, under a leaf for
+ * the target and no other host. A client that does not take it breaks the handshake off, and the
+ * operators are told which entry it was that demanded this.
+ *
+ * @param first the ClientHello, which was judged, and what came behind it
+ */
+export function inspect(
+  exchange: Exchange,
+  socket: Socket,
+  first: Buffer,
+  waiter: InspectionWaiter,
+): void {
+  const { inspection } = exchange.services;
+  const { host = '' } = exchange;
+  const inner = inspection?.contexts.terminate(host, socket, first, {
+    done: () => waiter.ready(inner as Socket),
+    failed: (error) => waiter.failed(brokenOff(exchange, inspection, error)),
+  });
+  // The authority has ended since the proxy began.
+  if (inner == null) waiter.failed({ end: 'policy_changed', cut: 'policy_changed' });
+}
+
+/** Who says no to our leaf does so by an alert; who only goes away has changed its mind. */
+function brokenOff(
+  exchange: Exchange,
+  inspection: InspectionServices,
+  { code }: NodeJS.ErrnoException,
+): TunnelEnd {
+  if (code === undefined || !code.startsWith('ERR_SSL')) return { end: 'client', cut: undefined };
+  inspection.distrusted({
+    agent: exchange.agent?.id ?? '',
+    host: exchange.host ?? '',
+    entry: exchange.decision?.entry?.at ?? '',
+    why: code,
+  });
+  return { end: 'not_tls', cut: 'not_tls' };
+}

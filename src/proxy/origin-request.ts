@@ -1,0 +1,57 @@
+import type { IncomingMessage } from 'node:http';
+import { formatAuthority } from '../core/authority-form.ts';
+import type { Exchange } from './exchange.ts';
+import type { RequestFacts } from './headers.ts';
+import { requestHeaders } from './headers.ts';
+import type { RefusalDetail } from './refuse.ts';
+import { nextMaxForwards } from './request-semantics.ts';
+
+/** Why `smugglesMethod` was true, for the client. */
+export const smuggled: RefusalDetail = {
+  message:
+    'methods are limited here, and the request names another one beside its own; send that one as the method',
+};
+
+/** The header list of the request as the origin gets it. */
+export function originHeaders(
+  request: IncomingMessage,
+  facts: RequestFacts,
+  exchange: Exchange,
+): string[] {
+  const { host = '', ip, scheme } = exchange;
+  const usual = scheme === 'https' ? 443 : 80;
+  const authority = formatAuthority({ host, ip, port: exchange.port ?? usual });
+  return requestHeaders(request.rawHeaders, facts, {
+    host: exchange.port === usual ? authority.slice(0, -`:${usual}`.length) : authority,
+    version: request.httpVersion,
+    maxForwards: nextMaxForwards(facts, request.method),
+  });
+}
+
+/**
+ * Does the request carry another method, as servers of many makers take it from a header or from
+ * `_method` in the query, where the entry that speaks limits methods? (A form's body can hold one as
+ * well; nobody reads that here.)
+ */
+export function smugglesMethod(exchange: Exchange, facts: RequestFacts): boolean {
+  if (exchange.decision?.entry?.methods === undefined) return false;
+  return facts.overridesMethod || queryKeys(exchange.path ?? '').includes('_method');
+}
+
+/** Decoded once, in lower case; what does not decode stands as it came. */
+function queryKeys(path: string): string[] {
+  const start = path.indexOf('?');
+  if (start === -1) return [];
+  return path
+    .slice(start + 1)
+    .split(/[&;]/)
+    .map((pair) => decoded(pair.split('=', 1)[0] ?? '').toLowerCase());
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

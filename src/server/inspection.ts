@@ -1,0 +1,70 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../core/clock.ts';
+import { SecretFileError } from '../core/secret-file.ts';
+import type { OperationsLog } from '../observe/operations-log.ts';
+import { policyNeedsInspection } from '../policy/inspection.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { InspectionServices } from '../proxy/services.ts';
+import { type Authority, loadAuthority } from '../tls/authority.ts';
+import { SecureContexts } from '../tls/secure-contexts.ts';
+import type { TlsClient } from '../upstream/tls-client.ts';
+
+/** Milliseconds for which the same host's distrust by the same agent is not told again. */
+const quiet = 60_000;
+/** Agents and hosts remembered for that. */
+const remembered = 1_000;
+
+/**
+ * Inspection as the authority in `certs/` allows it. Without one, or with one that cannot be used,
+ * there is none: entries that need it block, and the operators are told so (`warnUninspected`).
+ */
+export function openInspection(
+  certs: string,
+  upstream: TlsClient,
+  operations: OperationsLog,
+  clock: Clock,
+): InspectionServices | null {
+  const authority = usableAuthority(certs, operations, clock.now());
+  if (authority === null) return null;
+  const told = new LRUCache<string, number>({ max: remembered });
+  return {
+    contexts: new SecureContexts({ authority, clock }),
+    upstream,
+    distrusted: ({ agent, host, entry, why }) => {
+      const key = `${agent} ${host}`;
+      const now = clock.monotonic();
+      if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) < quiet) return;
+      told.set(key, now);
+      operations.warn(
+        'a client broke off the TLS handshake of an inspected connection: most likely it does not trust the authority of this proxy (see `sallyport env`)',
+        { agent, host, entry, why },
+      );
+    },
+  };
+}
+
+/** Says so, if the policy has entries that need inspection and there is none. */
+export function warnUninspected(
+  inspection: InspectionServices | null,
+  policy: Policy,
+  operations: OperationsLog,
+): void {
+  if (inspection !== null || !policyNeedsInspection(policy)) return;
+  operations.warn(
+    'entries with methods, paths or inject on https block, because there is no authority to inspect TLS with: run `sallyport ca init` and start the proxy again',
+  );
+}
+
+function usableAuthority(certs: string, operations: OperationsLog, now: number): Authority | null {
+  try {
+    const authority = loadAuthority(certs);
+    if (authority === null || now < authority.certificate.validToDate.getTime()) return authority;
+    operations.error('TLS is not inspected: the certificate of the authority has ended', {
+      ended: authority.certificate.validToDate.toISOString(),
+    });
+  } catch (error) {
+    if (!(error instanceof SecretFileError)) throw error;
+    operations.error(`TLS is not inspected: ${error.message}`);
+  }
+  return null;
+}

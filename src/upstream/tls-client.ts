@@ -1,0 +1,96 @@
+import type { Duplex } from 'node:stream';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import type { Ip } from '../core/ip.ts';
+
+/** The destination's TLS will not do. The message is OpenSSL's, and may quote the certificate. */
+export class UpstreamTlsError extends Error {
+  override readonly name = 'UpstreamTlsError';
+  /** The same for whoever must not read what a stranger wrote, as the end of a sentence. */
+  readonly problem: string;
+
+  constructor(message: string, problem: string, cause?: unknown) {
+    super(message, { cause });
+    this.problem = problem;
+  }
+}
+
+const unknownIssuer = 'no trusted root has signed its certificate';
+
+/** By the `code` of the error; others are told by their code alone. */
+const problems: ReadonlyMap<string, string> = new Map([
+  ['CERT_HAS_EXPIRED', 'its certificate has expired'],
+  ['CERT_NOT_YET_VALID', 'its certificate does not hold yet'],
+  ['CERT_REVOKED', 'its certificate is revoked'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another name'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is signed by nobody but itself'],
+  ['SELF_SIGNED_CERT_IN_CHAIN', unknownIssuer],
+  ['UNABLE_TO_GET_ISSUER_CERT', unknownIssuer],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', unknownIssuer],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', unknownIssuer],
+]);
+
+/** Whose certificate the other side must have. */
+export interface TlsPeer {
+  readonly host: string;
+  /** Not null if the host is an address. */
+  readonly ip: Ip | null;
+}
+
+export type TlsDone = (error: Error | null, socket: TLSSocket | null) => void;
+
+/**
+ * TLS towards servers: 1.2 or later, HTTP/1.1, and a certificate of a trusted root for exactly the
+ * host. There is no switch that leaves a check out, and what the environment says of checks does not
+ * count. No session is kept: nothing of one connection is known on the next.
+ */
+export class TlsClient {
+  readonly #context: SecureContext;
+
+  /** @param roots PEM; undefined = the runtime's own */
+  constructor(roots: readonly string[] | undefined) {
+    this.#context = createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(roots === undefined ? {} : { ca: [...roots] }),
+    });
+  }
+
+  /**
+   * Makes a handshake on a connection that is there. `done` is called once: with the socket, with an
+   * UpstreamTlsError, or with an error of the system if the connection broke off. The caller keeps
+   * the deadline, and destroys the connection if it was not met.
+   */
+  secure(socket: Duplex, { host, ip }: TlsPeer, done: TlsDone): void {
+    const secure = connect({
+      socket,
+      host,
+      // RFC 6066 §3: an address is no server name.
+      ...(ip === null ? { servername: host } : {}),
+      secureContext: this.#context,
+      ALPNProtocols: ['http/1.1'],
+      rejectUnauthorized: true,
+    });
+    let over = false;
+    const finish = (error: Error | null): void => {
+      if (over) return;
+      over = true;
+      if (error !== null) secure.destroy();
+      done(error, error === null ? secure : null);
+    };
+    secure.on('error', (error) => finish(asTlsError(error)));
+    secure.once('close', () => finish(brokenOff()));
+    secure.once('secureConnect', () => finish(null));
+  }
+}
+
+/** Errors of the system keep their names; all others are OpenSSL's, or about the certificate. */
+function asTlsError(error: NodeJS.ErrnoException): Error {
+  if (error.syscall !== undefined || error.code === 'ECONNRESET') return error;
+  const { code = 'no code', message } = error;
+  const problem = problems.get(code) ?? `the handshake failed (${code})`;
+  return new UpstreamTlsError(`${message} (${code})`, problem, error);
+}
+
+function brokenOff(): UpstreamTlsError {
+  const text = 'the TLS handshake was broken off';
+  return new UpstreamTlsError(text, text);
+}
