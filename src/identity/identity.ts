@@ -95,7 +95,8 @@ export interface ClientCertificate {
 
 /**
  * Turns what a client presents into an agent, or says why not. Pure apart from its own bounded
- * cache; never throws on any input; every way to fail costs about the same.
+ * cache; never throws on any input. What a failure costs depends on the kind of proof that was
+ * shown, a signature being dearer than a digest, and hardly on which agents there are.
  */
 export interface Identifier {
   /** `header`: the single Proxy-Authorization value, or undefined. Two such headers are refused before this. */
