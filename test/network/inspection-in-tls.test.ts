@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import tls from 'node:tls';
 import { TestAuthority } from '../support/certificates.ts';
+import { clientHello } from '../support/client-hello.ts';
 import { waitForLine } from '../support/egress-lines.ts';
 import { answerAll, once as answerOnce, head, summary } from '../support/http-stage.ts';
 import { demo, InspectionStage } from '../support/inspection-stage.ts';
@@ -67,5 +68,21 @@ test('an answer that is cut off does not look whole, and the proxy goes on', asy
   await client.readToClose();
   const line = await waitForLine(stage.proxy.logFile, { event: 'request', path: '/cut' });
   assert.equal(line.end, 'origin');
+  assert.equal(stage.proxy.running, true);
+});
+
+test('a tunnel that its origin resets is broken off, and the proxy goes on', async () => {
+  stage.script = ({ socket }) => {
+    socket.once('data', () => socket.destroy());
+  };
+  const client = await connected();
+  assert.equal((await client.tunnel('free.test:443', demo)).status, 200);
+  const [origin] = stage.origins;
+  assert.ok(origin);
+  client.write(clientHello({ sni: 'free.test' }));
+  await client.readBytes(5);
+  origin.reset();
+  await client.readToClose();
+  await waitForLine(stage.proxy.logFile, { event: 'close', host: 'free.test', end: 'origin' });
   assert.equal(stage.proxy.running, true);
 });

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseCidr, parseIp } from '../../src/core/ip.ts';
-import {
-  type AgentSpec,
-  buildPolicy,
-  type EntrySpec,
-  type PolicySpec,
-} from '../../src/policy/build.ts';
+import { type AgentSpec, buildPolicy, type PolicySpec } from '../../src/policy/build.ts';
 import {
   type Decision,
   type DecisionRequest,
@@ -409,82 +404,6 @@ describe('entries that need inspection', () => {
       }
     });
   }
-
-  const inspected = (allow: readonly EntrySpec[], request: DecisionRequest) =>
-    judge({ allow }, { ...request, inspects: true });
-  const show = (decision: Decision) => `${brief(decision)} ${decision.inspect} ${decision.schemes}`;
-
-  for (const [what, allow, request, expected] of [
-    ['a tunnel', [withMethods], ask('a.com'), `allow null 1 true ${HTTPS}`],
-    [
-      'a request that holds',
-      [withPaths, withMethods],
-      ask('a.com', { scheme: 'https', method: 'GET', path: '/b' }),
-      `allow null 1 true ${HTTPS}`,
-    ],
-    [
-      'another method',
-      [withMethods],
-      ask('a.com', { scheme: 'https', method: 'POST', path: '/a' }),
-      'block method_not_allowed 1 true 0',
-    ],
-    [
-      'another path',
-      [withPaths],
-      ask('a.com', { scheme: 'https', method: 'GET', path: '/b' }),
-      'block path_not_allowed 2 true 0',
-    ],
-    ['a secret', [withSecret], ask('a.com'), 'block path_not_allowed 3 true 0'],
-    [
-      'a secret beside what can be done',
-      [withSecret, withMethods],
-      ask('a.com'),
-      `allow null 1 true ${HTTPS}`,
-    ],
-    [
-      'an entry that needs none, whatever the order',
-      [withMethods, entry('a.com', { line: 4 })],
-      ask('a.com'),
-      `allow null 4 false ${HTTPS}`,
-    ],
-    [
-      'an entry for anything',
-      [withMethods, entry('a.com', { line: 4, scheme: 'tcp' })],
-      ask('a.com'),
-      `allow null 4 false ${TCP}`,
-    ],
-    [
-      'plain HTTP on the same port',
-      [withMethods, entry('a.com', { line: 4, scheme: 'http' })],
-      ask('a.com'),
-      `allow null 1 true ${HTTPS | HTTP}`,
-    ],
-    [
-      'a wider entry that needs none',
-      [withMethods, entry('*.com', { line: 4 })],
-      ask('a.com', { scheme: 'https', method: 'POST', path: '/a' }),
-      'block method_not_allowed 1 true 0',
-    ],
-  ] as const) {
-    it(`are opened for whoever can inspect: ${what}`, () => {
-      assert.equal(show(inspected(allow, request)), expected);
-    });
-  }
-
-  it('lend their addresses to nothing that passes unread', () => {
-    const addresses = [parseCidr('10.0.0.0/8')!];
-    const granting = entry('a.com', { line: 1, methods: ['GET'], addresses });
-    const free = entry('a.com', { line: 2 });
-    assert.deepEqual(inspected([granting, free], ask('a.com')).addresses, []);
-    assert.deepEqual(inspected([granting], ask('a.com')).addresses, addresses);
-  });
-
-  it('are only reported on in report mode', () => {
-    const request = ask('a.com', { scheme: 'https', method: 'POST', path: '/a', inspects: true });
-    const decision = judge({ mode: 'report', allow: [withMethods] }, request);
-    assert.equal(show(decision), `allow method_not_allowed 1 true ${HTTPS}`);
-    assert.equal(decision.report, true);
-  });
 
   it('give way to an entry of equal pattern that needs none', () => {
     const free = entry('a.com', { line: 4 });

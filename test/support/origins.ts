@@ -131,6 +131,11 @@ export class Origin implements AsyncDisposable {
     return this.connections[index] as Received;
   }
 
+  /** RST on every connection that is open now. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
   async close(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
