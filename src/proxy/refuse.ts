@@ -12,6 +12,7 @@ export interface Refusal {
   readonly phrase: string;
   /** Name, value, name, value … */
   readonly headers: readonly string[];
+  /** Empty for HEAD. */
   readonly body: string;
 }
 
@@ -88,7 +89,7 @@ export function refusal(exchange: Exchange, reason: Reason, detail: RefusalDetai
   ];
   if (status === 429) headers.push('Retry-After', '1');
   if (status === 503) headers.push('Retry-After', '5');
-  return finishRefusal(reason, status, message, headers, body);
+  return finishRefusal(exchange, reason, status, message, headers, body);
 }
 
 function challenge(exchange: Exchange): Refusal {
@@ -114,10 +115,11 @@ function challenge(exchange: Exchange): Refusal {
     'Sallyport-Id',
     exchange.id,
   ];
-  return finishRefusal('no_credentials', 407, message, headers, body);
+  return finishRefusal(exchange, 'no_credentials', 407, message, headers, body);
 }
 
 function finishRefusal(
+  exchange: Exchange,
   reason: Reason,
   status: number,
   phrase: string,
@@ -134,7 +136,9 @@ function finishRefusal(
     'Connection',
     'close',
   );
-  return { reason, status, phrase: phraseOf(phrase), headers, body };
+  // RFC 9110 §9.3.2: the answer to HEAD ends with its head, which is that of the answer to GET.
+  const content = exchange.method === 'HEAD' ? '' : body;
+  return { reason, status, phrase: phraseOf(phrase), headers, body: content };
 }
 
 /** The refusal as the bytes of one HTTP/1.1 response. */

@@ -127,6 +127,22 @@ describe('a refusal', () => {
   }
 });
 
+test('the refusal of a HEAD request ends with its head, that of the same GET', async () => {
+  for (const [url, fields, status] of [
+    ['http://evil.test/', demo, 403],
+    ['http://good.test/', '', 407],
+    ['http://down.test/', demo, 502],
+  ] as const) {
+    const { text: get } = await stage.exchange(head(`GET ${url}`, fields));
+    const { text } = await stage.exchange(head(`HEAD ${url}`, fields));
+    const answer = parseHead(text.slice(0, -4));
+    assert.equal(answer.status, status);
+    assert.ok(text.endsWith('\r\n\r\n'), text);
+    const withContent = parseHead(get.slice(0, get.indexOf('\r\n\r\n')));
+    assert.equal(header(answer, 'content-length'), header(withContent, 'content-length'));
+  }
+});
+
 describe('a refusal comes at once and whole, whatever else is sent', () => {
   const big = Buffer.alloc(5_000_000, 65);
   const bodies: [what: string, fields: string, body: Buffer | string][] = [
