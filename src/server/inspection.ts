@@ -35,10 +35,16 @@ export function openInspection(
       const now = clock.monotonic();
       if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) < quiet) return;
       told.set(key, now);
-      operations.warn(
-        'a client broke off the TLS handshake of an inspected connection: most likely it does not trust the authority of this proxy (see `sallyport env`)',
-        { agent, host, entry, why },
-      );
+      // Only an alert is the client's own word; else the two have no version or protocol in common.
+      const cause = why.includes('ALERT')
+        ? 'a client broke it off: most likely it does not trust the authority of this proxy (see `sallyport env`)'
+        : 'it came to nothing: TLS 1.2 or later and HTTP/1.1 are spoken here';
+      operations.warn(`the TLS handshake of an inspected connection: ${cause}`, {
+        agent,
+        host,
+        entry,
+        why,
+      });
     },
   };
 }

@@ -66,7 +66,10 @@ describe('clients that have the lines of `sallyport env`', () => {
     assert.equal(run.status, 60, run.stderr);
     const line = await waitForLine(stage.proxy.logFile, { event: 'close', end: 'not_tls' });
     assert.deepEqual([line.host, line.verdict], ['api.test', 'block']);
-    assert.match(stage.proxy.stderr, /"agent":"demo","host":"api\.test","entry":"demo\.yaml:/);
+    assert.match(
+      stage.proxy.stderr,
+      /"agent":"demo","host":"api\.test","entry":"demo\.yaml:.*does not trust/,
+    );
   });
 
   test('node', async () => {

@@ -289,7 +289,7 @@ describe('the other ends of an inspected tunnel', () => {
 
   test('a client that does not trust the authority is cut, and the operators are told', async () => {
     await assert.rejects(stage.open('api.test', { ca: [], rejectUnauthorized: true }));
-    const alert = Buffer.from('1503010002022f', 'hex');
+    const alert = Buffer.from('15030300020230', 'hex');
     const client = await RawClient.connect({ port: stage.proxy.port });
     assert.equal((await client.tunnel('api.test:443', demo)).status, 200);
     client.write(clientHello({ sni: 'api.test' }));

@@ -120,9 +120,9 @@ export class InspectionStage implements AsyncDisposable {
     return text;
   }
 
-  /** The allowlist with other entries for `demo`. */
-  lists(entries: readonly unknown[]): object {
-    return listsWith(entries);
+  /** The allowlist with other entries for `demo`, and further keys of it. */
+  lists(entries: readonly unknown[], more: object = {}): object {
+    return listsWith(entries, more);
   }
 
   async stop(): Promise<EgressLine[]> {
@@ -137,9 +137,9 @@ export class InspectionStage implements AsyncDisposable {
   }
 }
 
-function listsWith(entries: readonly unknown[]): object {
+function listsWith(entries: readonly unknown[], more: object = {}): object {
   const agents = {
-    demo: agent(tokens.demo, entries),
+    demo: agent(tokens.demo, entries, more),
     second: agent(tokens.second, [{ host: 'hooks.test', methods: ['GET'] }]),
   };
   return { agents };
