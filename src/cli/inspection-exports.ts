@@ -16,6 +16,7 @@ const replacing = [
   'PIP_CERT',
   'CARGO_HTTP_CAINFO',
   'AWS_CA_BUNDLE',
+  'npm_config_cafile',
 ] as const;
 
 /** Read beside the tool's own roots. */
