@@ -11,7 +11,7 @@ export const namespaceMarker = 'SALLYPORT_TEST_NAMESPACE';
 const runnerMarker = 'NODE_TEST_CONTEXT';
 
 /** Milliseconds for one file: several times what the slowest needs. */
-const deadline = 200_000;
+const deadline = 400_000;
 
 /** Milliseconds more for the process around a namespace, so that the one within can say what kept it. */
 const grace = 2000;
