@@ -5,7 +5,6 @@ import {
   fstatSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -13,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeDirectory } from './directory.ts';
 
 /** A file with key material that cannot be used. The message names the file and says what to do. */
 export class SecretFileError extends Error {
@@ -61,7 +61,7 @@ export function readSecretFile(path: string): string | null {
 export function createSecretFile(path: string, text: string, mode = 0o600): boolean {
   const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path), 0o700);
     writeWhole(temporary, text, mode);
     return linkOnce(temporary, path);
   } catch (error) {
@@ -80,7 +80,7 @@ export function createSecretFile(path: string, text: string, mode = 0o600): bool
 export function replaceSecretFile(path: string, text: string, mode = 0o600): void {
   const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path), 0o700);
     writeWhole(temporary, text, mode);
     renameOver(temporary, path);
   } catch (error) {

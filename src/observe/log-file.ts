@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock } from '../core/clock.ts';
+import { makeDirectory } from '../core/directory.ts';
 import { writeFully } from './descriptor.ts';
 
 const { O_APPEND, O_CREAT, O_NOCTTY, O_NONBLOCK, O_RDWR, O_WRONLY } = fs.constants;
@@ -182,7 +183,7 @@ export class LogFile {
  * its missing reader would go unnoticed. O_NONBLOCK so that a pipe never stops the event loop.
  */
 function openPath(file: string): number {
-  fs.mkdirSync(path.dirname(file), { recursive: true, mode: directoryMode });
+  makeDirectory(path.dirname(file), directoryMode);
   const pipe = fs.statSync(file, { throwIfNoEntry: false })?.isFIFO() === true;
   const access = pipe ? O_WRONLY : O_RDWR | O_CREAT;
   return fs.openSync(file, access | O_APPEND | O_NONBLOCK | O_NOCTTY, fileMode);
