@@ -4,7 +4,7 @@ import {
   liftQuarantines,
   type NewRevocation,
 } from '../config/revocation-writer.ts';
-import type { RevocationEntry } from '../identity/revocations.ts';
+import { describeRevocation, type RevocationEntry } from '../identity/revocations.ts';
 import { CommandError, type Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { styles, writeJson } from './output.ts';
@@ -12,7 +12,6 @@ import {
   addReasonOptions,
   agentNamed,
   effectSentence,
-  jsonOf,
   policyIfSound,
   type Reasons,
   reasonsOf,
@@ -65,8 +64,14 @@ async function quarantine(io: Io, text: string, options: QuarantineOptions): Pro
   const sentence = effectSentence(io, effect, settings);
   if (options.json) {
     const { proxy, inForce, cut } = effect;
-    const quarantined = added.map(jsonOf);
-    writeJson(io.stdout, { quarantined, known: known.map(jsonOf), proxy, in_force: inForce, cut });
+    const quarantined = added.map(describeRevocation);
+    writeJson(io.stdout, {
+      quarantined,
+      known: known.map(describeRevocation),
+      proxy,
+      in_force: inForce,
+      cut,
+    });
     return;
   }
   const style = styles(io.stdout, io.env);
@@ -96,7 +101,7 @@ export async function unquarantine(
   const sentence = effectSentence(io, effect, settings);
   if (options.json) {
     const { proxy, inForce } = effect;
-    writeJson(io.stdout, { lifted: lifted.map(jsonOf), proxy, in_force: inForce });
+    writeJson(io.stdout, { lifted: lifted.map(describeRevocation), proxy, in_force: inForce });
     return;
   }
   const [entry] = lifted;

@@ -176,18 +176,6 @@ function entryOf(value: Partial<Record<'kind' | 'id' | 'at', string>> | null): R
   return { kind, id: value?.id ?? '', at, by: undefined, why: undefined, place: '' };
 }
 
-/** Entries as `--json` prints them. */
-export function jsonOf({ kind, id, at, by, why, place }: RevocationEntry): object {
-  return {
-    kind,
-    id,
-    at: at === undefined ? undefined : new Date(at).toISOString(),
-    by,
-    why,
-    place,
-  };
-}
-
 /** One sentence about the effect, for a person; sets exit status 1 if a proxy runs and does not have it. */
 export function effectSentence(
   io: Io,

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { addRevocations, type NewRevocation } from '../config/revocation-writer.ts';
 import type { Settings } from '../config/settings.ts';
-import type { RevocationEntry } from '../identity/revocations.ts';
+import { describeRevocation, type RevocationEntry } from '../identity/revocations.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
@@ -9,7 +9,6 @@ import { plural, styles, writeJson } from './output.ts';
 import {
   addReasonOptions,
   effectSentence,
-  jsonOf,
   policyIfSound,
   reasonsOf,
   revocable,
@@ -56,8 +55,14 @@ export function createCommand(io: Io): Command {
     const sentence = effectSentence(io, effect, settings);
     if (options.json) {
       const { proxy, inForce, cut } = effect;
-      const revoked = added.map(jsonOf);
-      writeJson(io.stdout, { revoked, known: known.map(jsonOf), proxy, in_force: inForce, cut });
+      const revoked = added.map(describeRevocation);
+      writeJson(io.stdout, {
+        revoked,
+        known: known.map(describeRevocation),
+        proxy,
+        in_force: inForce,
+        cut,
+      });
       return;
     }
     const style = styles(io.stdout, io.env);

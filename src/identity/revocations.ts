@@ -18,6 +18,18 @@ export interface RevocationEntry {
   readonly place: string;
 }
 
+/** An entry as programs read it: of the admin listener, and with `--json`. */
+export function describeRevocation({ kind, id, at, by, why, place }: RevocationEntry): object {
+  return {
+    kind,
+    id,
+    at: at === undefined ? undefined : new Date(at).toISOString(),
+    by,
+    why,
+    place,
+  };
+}
+
 export type RevocationReason = 'credential_revoked' | 'agent_quarantined';
 
 /** What the log calls an entry's effect. */

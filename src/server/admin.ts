@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { RevocationEntry } from '../identity/revocations.ts';
+import { describeRevocation } from '../identity/revocations.ts';
 import { renderMetrics } from '../observe/render-metrics.ts';
 import { readCutOrder } from './admin-body.ts';
 import type { ControlPlane } from './control-plane.ts';
@@ -121,7 +121,7 @@ export class Admin {
     send(response, cut !== undefined && errors.length > 0 ? 422 : 200, {
       cut,
       problems: errors,
-      entries: entries.map(described),
+      entries: entries.map(describeRevocation),
     });
   }
 
@@ -160,17 +160,6 @@ function notAllowed(response: ServerResponse, path: string): void {
   const allow = methods.get(path) ?? '';
   response.setHeader('Allow', allow);
   send(response, 405, { error: `${path} takes ${allow}` });
-}
-
-function described({ kind, id, at, by, why, place }: RevocationEntry): object {
-  return {
-    kind,
-    id,
-    at: at === undefined ? undefined : new Date(at).toISOString(),
-    by,
-    why,
-    place,
-  };
 }
 
 /** An address, or localhost: a name from DNS could be anybody's page rebound to us. */

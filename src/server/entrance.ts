@@ -16,9 +16,10 @@ import { inspectClientCertificate, readClientCertificate } from '../identity/cli
 import type { Arrival, Sink } from '../proxy/client-connection.ts';
 import { ClientConnection, deadSink } from '../proxy/client-connection.ts';
 import { Exchange } from '../proxy/exchange.ts';
-import type { Live, LiveDescription, Services } from '../proxy/services.ts';
+import type { Services } from '../proxy/services.ts';
 import { TlsListener } from './tls-listener.ts';
 import { listenOnPath } from './unix-socket.ts';
+import { Waiting } from './waiting.ts';
 
 /**
  * One listener: opens it, and knows what a client that comes through it brings along.
@@ -85,18 +86,14 @@ type Ready = (socket: Socket, arrival: Arrival, first: Buffer) => void;
  * A client connection until it is known who is at its other end: its PROXY header, then its TLS
  * handshake. Whatever is wrong ends it without an answer, and with a line in the log.
  */
-export class Arriving implements Sink, Live {
-  readonly #services: Services;
+export class Arriving extends Waiting implements Sink {
   readonly #entrance: Entrance;
   readonly #socket: Socket;
   readonly #client: ClientConnection;
-  readonly #waiting: Set<{ giveUp(): void }>;
   readonly #ready: Ready;
   #arrival: Arrival;
   #held: Buffer = Buffer.alloc(0);
-  #until = 0;
   #forget: (() => void) | null = null;
-  #over = false;
 
   /**
    * @param gone called once, when the socket is gone
@@ -106,19 +103,16 @@ export class Arriving implements Sink, Live {
     services: Services,
     entrance: Entrance,
     socket: Socket,
-    waiting: Set<{ giveUp(): void }>,
+    waiting: Set<Waiting>,
     gone: () => void,
     ready: Ready,
   ) {
-    this.#services = services;
+    super(services, waiting);
     this.#entrance = entrance;
     this.#socket = socket;
-    this.#waiting = waiting;
     this.#ready = ready;
     this.#arrival = entrance.arrival;
     this.#client = new ClientConnection(socket, this, gone, this.#arrival);
-    waiting.add(this);
-    services.live.add(this);
     if (!entrance.speaksForOthers(socket)) this.#shake();
   }
 
@@ -149,33 +143,18 @@ export class Arriving implements Sink, Live {
     this.giveUp();
   }
 
-  tick(mono: number): void {
-    if (this.#until === 0) this.#until = mono + this.#services.limits.headTimeout;
-    else if (mono >= this.#until) this.giveUp();
-  }
-
-  rejudge(): void {}
-
-  cut(): void {
-    this.giveUp();
-  }
-
-  describe(): LiveDescription | null {
-    return null;
-  }
-
   /** A client that has sent nothing has asked for nothing: there is nothing to record. */
   giveUp(): void {
-    if (this.#over) return;
+    if (this.over) return;
     if (this.#socket.bytesRead > 0) this.#refuse('bad_request');
-    else this.#leave();
+    else this.leave();
     this.#socket.destroy();
   }
 
   #shake(): void {
     const { tls } = this.#entrance;
     if (tls === null) {
-      this.#leave();
+      this.leave();
       this.#ready(this.#client.detach(), this.#arrival, this.#held);
       return;
     }
@@ -188,7 +167,7 @@ export class Arriving implements Sink, Live {
 
   /** The handshake is over: is the certificate one that the authority of this listener stands for? */
   #secured(tls: TlsListener, secure: TLSSocket): void {
-    if (this.#over) {
+    if (this.over) {
       secure.destroy();
       return;
     }
@@ -198,7 +177,7 @@ export class Arriving implements Sink, Live {
       if (tls.required) return this.#refuse('no_credentials');
       return this.#enter(secure, this.#arrival);
     }
-    const { clock, certificateRefused } = this.#services;
+    const { clock, certificateRefused } = this.services;
     if (!secure.authorized) {
       const why = String(secure.authorizationError);
       certificateRefused(this.#client.client, `does not verify: ${why}`);
@@ -217,26 +196,24 @@ export class Arriving implements Sink, Live {
   }
 
   #enter(secure: TLSSocket, arrival: Arrival): void {
-    this.#leave();
+    this.leave();
     this.#ready(secure, arrival, Buffer.alloc(0));
   }
 
   #refuse(reason: Reason, token?: string): void {
-    if (this.#over) return;
-    this.#leave();
+    if (this.over) return;
+    this.leave();
     const client = new ClientConnection(this.#socket, deadSink, null, this.#arrival);
-    const exchange = new Exchange(this.#services, client);
+    const exchange = new Exchange(this.services, client);
     exchange.token = token;
     exchange.recordBlock(reason, undefined);
     this.#socket.destroy();
   }
 
-  #leave(): void {
-    this.#over = true;
+  protected override leave(): void {
+    super.leave();
     this.#client.sink = deadSink;
     this.#forget?.();
-    this.#waiting.delete(this);
-    this.#services.live.delete(this);
   }
 }
 

@@ -5,9 +5,10 @@ import type { Arrival, Sink } from '../proxy/client-connection.ts';
 import { ClientConnection, deadSink, endGracefully } from '../proxy/client-connection.ts';
 import { Exchange } from '../proxy/exchange.ts';
 import { refusal, refusalBytes } from '../proxy/refuse.ts';
-import type { Live, LiveDescription, Services } from '../proxy/services.ts';
+import type { Services } from '../proxy/services.ts';
 import { Tunnel } from '../proxy/tunnel.ts';
 import { Arriving, Entrance } from './entrance.ts';
+import { Waiting } from './waiting.ts';
 
 /**
  * The first bytes of every client connection: a CONNECT is read by our own strict parser, anything
@@ -21,7 +22,7 @@ export class Front {
   #open = 0;
   #begun = false;
   /** Handshakes and heads being read, oldest first: at the cap the oldest makes room for a newcomer. */
-  readonly #waiting = new Set<{ giveUp(): void }>();
+  readonly #waiting = new Set<Waiting>();
   /** One function for every connection: what is gone is only counted. */
   readonly #gone = (): void => {
     this.#open--;
@@ -137,27 +138,19 @@ export class Front {
 }
 
 /** A client connection until its first request head is whole, or its deadline has passed. */
-class HeadReader implements Sink, Live {
-  readonly #services: Services;
+class HeadReader extends Waiting implements Sink {
   readonly #client: ClientConnection;
-  readonly #waiting: Set<{ giveUp(): void }>;
-  /** Set at the first sweep, whose clock it uses. */
-  #until = 0;
   #held: Buffer | null = null;
-  #over = false;
 
   constructor(
     services: Services,
     socket: Socket,
-    waiting: Set<{ giveUp(): void }>,
+    waiting: Set<Waiting>,
     gone: (() => void) | null,
     arrival: Arrival,
   ) {
-    this.#services = services;
-    this.#waiting = waiting;
+    super(services, waiting);
     this.#client = new ClientConnection(socket, this, gone, arrival);
-    waiting.add(this);
-    services.live.add(this);
   }
 
   onData(chunk: Buffer): void {
@@ -170,12 +163,12 @@ class HeadReader implements Sink, Live {
     const parsed = parseConnectHead(bytes, from);
     if (parsed === null) return;
     if (typeof parsed === 'string') return this.#refuse(parsed);
-    this.#leave();
-    new Tunnel(this.#services, this.#client).start(parsed.head, bytes.subarray(parsed.length));
+    this.leave();
+    new Tunnel(this.services, this.#client).start(parsed.head, bytes.subarray(parsed.length));
   }
 
   onEnd(): void {
-    if (this.#held === null) this.#leave();
+    if (this.#held === null) this.leave();
     else this.#record();
     this.#client.socket.destroy();
   }
@@ -183,59 +176,42 @@ class HeadReader implements Sink, Live {
   onDrain(): void {}
 
   onClose(): void {
-    if (this.#over) return;
+    if (this.over) return;
     if (this.#held !== null) this.#record();
-    else this.#leave();
-  }
-
-  tick(mono: number): void {
-    if (this.#until === 0) this.#until = mono + this.#services.limits.headTimeout;
-    else if (mono >= this.#until) this.giveUp();
-  }
-
-  rejudge(): void {}
-
-  cut(): void {
-    this.giveUp();
-  }
-
-  describe(): LiveDescription | null {
-    return null;
+    else this.leave();
   }
 
   /** No answer: who has sent half a request for this long would not read it. */
   giveUp(): void {
-    if (this.#over) return;
+    if (this.over) return;
     if (this.#held !== null) this.#record();
-    else this.#leave();
+    else this.leave();
     this.#client.socket.destroy();
   }
 
   #record(): void {
-    if (this.#over) return;
-    this.#leave();
-    new Exchange(this.#services, this.#client).recordBlock('bad_request', undefined);
+    if (this.over) return;
+    this.leave();
+    new Exchange(this.services, this.#client).recordBlock('bad_request', undefined);
   }
 
   #toHttp(bytes: Buffer): void {
-    this.#leave();
-    this.#services.http.serve(this.#client.detach(), bytes, this.#client, null);
+    this.leave();
+    this.services.http.serve(this.#client.detach(), bytes, this.#client, null);
   }
 
   #refuse(problem: string): void {
-    this.#leave();
-    const exchange = new Exchange(this.#services, this.#client);
+    this.leave();
+    const exchange = new Exchange(this.services, this.#client);
     const answer = refusal(exchange, 'bad_request', { message: problem });
     exchange.method = 'CONNECT';
     exchange.recordBlock('bad_request', answer.status);
     endGracefully(this.#client.socket, refusalBytes(answer));
   }
 
-  #leave(): void {
-    this.#over = true;
+  protected override leave(): void {
+    super.leave();
     this.#held = null;
     this.#client.sink = deadSink;
-    this.#waiting.delete(this);
-    this.#services.live.delete(this);
   }
 }

@@ -176,8 +176,10 @@ function comparable(decision: Decision): NaiveDecision {
 describe('decide against the naive matcher', () => {
   it('agrees on every policy and target', () => {
     const reasons = new Map<string, number>();
-    fc.assert(
-      fc.property(spec, fc.array(request, { minLength: 12, maxLength: 12 }), (plain, requests) => {
+    const agrees = fc.property(
+      spec,
+      fc.array(request, { minLength: 12, maxLength: 12 }),
+      (plain, requests) => {
         const policy = buildPolicy(plain);
         for (const agentSpec of plain.agents) {
           const compiled = policy.agents.get(agentSpec.id);
@@ -189,10 +191,14 @@ describe('decide against the naive matcher', () => {
             reasons.set(outcome, (reasons.get(outcome) ?? 0) + 1);
           }
         }
-      }),
-      { numRuns: 400 },
+      },
     );
-    assertReached(reasons);
+    // Some outcomes are rare: as often as it takes, but not for ever.
+    fc.assert(agrees, { numRuns: 400 });
+    for (let more = 0; more < 20 && unreached(reasons).length > 0; more++) {
+      fc.assert(agrees, { numRuns: 400 });
+    }
+    assert.deepEqual(unreached(reasons), []);
   });
 });
 
@@ -235,8 +241,8 @@ describe('a scope', () => {
   });
 });
 
-/** A fuzz test that never reaches a branch says nothing about it. */
-function assertReached(reasons: ReadonlyMap<string, number>): void {
+/** A fuzz test that never reaches an outcome says nothing about it: those that it still has to reach. */
+function unreached(reasons: ReadonlyMap<string, number>): string[] {
   const blocks = ['denied', 'host', 'port', 'scheme', 'method', 'path'].map((reason) => {
     return `block ${reason === 'denied' ? reason : `${reason}_not_allowed`} false`;
   });
@@ -247,7 +253,6 @@ function assertReached(reasons: ReadonlyMap<string, number>): void {
   const inspected = ['block', 'allow'].flatMap((verdict) => {
     return ['method', 'path'].map((reason) => `${verdict} ${reason}_not_allowed true`);
   });
-  for (const outcome of [...blocks, ...reports, ...others, ...inspected, 'allow null true']) {
-    assert.ok((reasons.get(outcome) ?? 0) > 0, `${outcome} was never reached`);
-  }
+  const wanted = [...blocks, ...reports, ...others, ...inspected, 'allow null true'];
+  return wanted.filter((outcome) => !reasons.has(outcome));
 }
