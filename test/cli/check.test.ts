@@ -59,7 +59,9 @@ describe('check', () => {
         fs.writeFileSync(path.join(home.root, 'c.yaml'), config);
         flags.push('--config', path.join(home.root, 'c.yaml'));
       }
-      const { status, stdout } = await home.run(['check', ...flags]);
+      const { status, stdout } = await home.run(['check', ...flags], Date.now(), {
+        SALLYPORT_ADMIN: '',
+      });
       assert.equal(status, refused ? 1 : 0, `${entry} ${stdout}`);
       assert.equal(/agents\.yaml:1:\d+ {2}own-listener {2}/u.test(stdout), refused, entry);
     }

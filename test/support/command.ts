@@ -36,7 +36,12 @@ export class Installation implements Disposable {
     env: Io['env'] = {},
     input: string | null = null,
   ): Promise<CommandResult> {
-    const home = { SALLYPORT_ALLOWLISTS: this.allowlists, SALLYPORT_CERTS: this.certs };
+    const home = {
+      SALLYPORT_ALLOWLISTS: this.allowlists,
+      SALLYPORT_CERTS: this.certs,
+      // Nobody's: a proxy that runs on this machine must not be asked.
+      SALLYPORT_ADMIN: '127.0.0.1:1',
+    };
     return await runCommand(argv, { ...home, ...env }, () => now, input);
   }
 
