@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { missingClient, searchPath } from '../support/client-lab.ts';
+import { until } from '../support/deadline.ts';
 import { linesLike, waitForLine } from '../support/egress-lines.ts';
 import { InspectionStage } from '../support/inspection-stage.ts';
 import { enterNamespace } from '../support/namespace.ts';
@@ -66,9 +67,12 @@ describe('clients that have the lines of `sallyport env`', () => {
     assert.equal(run.status, 60, run.stderr);
     const line = await waitForLine(stage.proxy.logFile, { event: 'close', end: 'not_tls' });
     assert.deepEqual([line.host, line.verdict], ['api.test', 'block']);
-    assert.match(
-      stage.proxy.stderr,
-      /"agent":"demo","host":"api\.test","entry":"demo\.yaml:.*does not trust/,
+    await until(
+      () =>
+        /"agent":"demo","host":"api\.test","entry":"demo\.yaml:.*does not trust/.test(
+          stage.proxy.stderr,
+        ),
+      () => stage.proxy.stderr,
     );
   });
 
