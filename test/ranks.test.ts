@@ -77,7 +77,6 @@ const packages: Readonly<Record<string, Readonly<Record<string, 'value' | 'type'
   'lru-cache': {
     'src/identity/identify.ts': 'value',
     'src/proxy/failure-limiter.ts': 'value',
-    'src/server/inspection.ts': 'value',
     'src/tls/secure-contexts.ts': 'value',
     'src/upstream/cached-resolver.ts': 'value',
   },

@@ -11,6 +11,7 @@ import { styles, writeJson } from './output.ts';
 import {
   addReasonOptions,
   agentNamed,
+  describeOutcome,
   effectSentence,
   policyIfSound,
   type Reasons,
@@ -63,15 +64,8 @@ async function quarantine(io: Io, text: string, options: QuarantineOptions): Pro
   const effect = await takeEffect(settings, [wanted], true);
   const sentence = effectSentence(io, effect, settings);
   if (options.json) {
-    const { proxy, inForce, cut } = effect;
     const quarantined = added.map(describeRevocation);
-    writeJson(io.stdout, {
-      quarantined,
-      known: known.map(describeRevocation),
-      proxy,
-      in_force: inForce,
-      cut,
-    });
+    writeJson(io.stdout, { quarantined, ...describeOutcome(known, effect) });
     return;
   }
   const style = styles(io.stdout, io.env);

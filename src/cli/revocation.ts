@@ -1,13 +1,19 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import { isAgentId } from '../config/allowlist-file.ts';
 import { clip } from '../config/clip.ts';
 import { compileDirectory } from '../config/compile.ts';
 import { longestBy, longestWhy, revocationFileName } from '../config/revocation-file.ts';
 import { type NewRevocation, RevocationWriteError } from '../config/revocation-writer.ts';
 import type { Settings } from '../config/settings.ts';
 import { didYouMean } from '../config/spelling.ts';
-import { keyOf, parseSerial, parseTokenId, type RevocationEntry } from '../identity/revocations.ts';
+import { isAgentId } from '../core/agent-id.ts';
+import {
+  describeRevocation,
+  keyOf,
+  parseSerial,
+  parseTokenId,
+  type RevocationEntry,
+} from '../identity/revocations.ts';
 import type { Policy } from '../policy/policy.ts';
 import { adminAddress, askAdmin } from './admin-client.ts';
 import { CommandError, type Io } from './io.ts';
@@ -167,6 +173,14 @@ export async function takeEffect(
     inForce: wanted.every((item) => keys.has(keyOf({ ...item, place: '' })) === present),
     cut: present && typeof cut === 'number' ? cut : undefined,
   };
+}
+
+/** What both commands tell programs beside the entries they have added. */
+export function describeOutcome(
+  known: readonly RevocationEntry[],
+  { proxy, inForce, cut }: Effect,
+): object {
+  return { known: known.map(describeRevocation), proxy, in_force: inForce, cut };
 }
 
 /** An entry as the admin listener describes it. */

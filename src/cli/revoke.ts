@@ -8,6 +8,7 @@ import { addSettingsOptions, settingsFor } from './options.ts';
 import { plural, styles, writeJson } from './output.ts';
 import {
   addReasonOptions,
+  describeOutcome,
   effectSentence,
   policyIfSound,
   reasonsOf,
@@ -54,15 +55,8 @@ export function createCommand(io: Io): Command {
     const effect = await takeEffect(settings, wanted, true);
     const sentence = effectSentence(io, effect, settings);
     if (options.json) {
-      const { proxy, inForce, cut } = effect;
       const revoked = added.map(describeRevocation);
-      writeJson(io.stdout, {
-        revoked,
-        known: known.map(describeRevocation),
-        proxy,
-        in_force: inForce,
-        cut,
-      });
+      writeJson(io.stdout, { revoked, ...describeOutcome(known, effect) });
       return;
     }
     const style = styles(io.stdout, io.env);

@@ -1,3 +1,4 @@
+import { agentId } from '../core/agent-id.ts';
 import type { AgentLimits } from '../policy/policy.ts';
 import { clip } from './clip.ts';
 import { type CredentialLines, defaultCredentials, readCredentials } from './credentials.ts';
@@ -51,13 +52,6 @@ export interface AgentDefinition {
 }
 
 const MILLION = 1_000_000;
-
-const agentId = /^[a-z0-9][a-z0-9._-]{0,62}$/u;
-
-/** True for a text that could be an agent's id. */
-export function isAgentId(text: string): boolean {
-  return agentId.test(text);
-}
 
 const groupName = /^[a-z0-9][a-z0-9._/-]{0,62}$/u;
 

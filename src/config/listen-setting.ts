@@ -1,3 +1,4 @@
+import { isAgentId } from '../core/agent-id.ts';
 import { parseRange } from './entry-form.ts';
 import {
   type Complaint,
@@ -147,7 +148,7 @@ function parseMode(mode: string): { value: number } | Complaint {
 }
 
 function parseAgentId(id: string): { value: string } | Complaint {
-  if (/^[a-z0-9][a-z0-9._-]{0,62}$/u.test(id)) return { value: id };
+  if (isAgentId(id)) return { value: id };
   return {
     code: 'bad-setting',
     message: 'this is not the id of an agent',

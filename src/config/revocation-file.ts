@@ -1,6 +1,6 @@
 import { join } from 'node:path';
+import { isAgentId } from '../core/agent-id.ts';
 import { keyOf, parseSerial, parseTokenId, type RevocationEntry } from '../identity/revocations.ts';
-import { isAgentId } from './allowlist-file.ts';
 import { clip } from './clip.ts';
 import {
   type Complaint,

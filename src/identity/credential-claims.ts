@@ -1,3 +1,4 @@
+import { isAgentId } from '../core/agent-id.ts';
 import { ulidTime } from '../core/ulid.ts';
 
 /** What an issued credential says, signed. */
@@ -35,12 +36,11 @@ export interface Narrowing {
 export const defaultTtl = 8 * 3600;
 export const maxTtl = 30 * 24 * 3600;
 
-const MAX_TASK = 128;
-const MAX_REQUESTED_BY = 256;
+/** Bytes of UTF-8. */
+const textBounds = { task: 128, requester: 256 } as const;
 const MAX_NAMES = 32;
 
 const keyId = /^[0-9a-f]{8}$/u;
-const agentId = /^[a-z0-9][a-z0-9._-]{0,62}$/u;
 const groupName = /^[a-z0-9][a-z0-9._/-]{0,62}$/u;
 /** Letters of host patterns; the grammar itself is the policy's. */
 const hostText = /^[a-z0-9._:/*-]{1,255}$/u;
@@ -52,15 +52,11 @@ const unprintable = /[\p{C}\p{Zl}\p{Zp}]/u;
 export function claimsProblem(claims: CredentialClaims): string | null {
   const { id, agent, issuedAt, expiresAt, task, requestedBy } = claims;
   if (!ulid.test(id)) return `${JSON.stringify(id)} is not a ULID.`;
-  if (!agentId.test(agent)) return `${JSON.stringify(agent)} is not an agent id.`;
+  if (!isAgentId(agent)) return `${JSON.stringify(agent)} is not an agent id.`;
   if (!isTime(issuedAt) || !isTime(expiresAt)) return 'times are whole seconds since 1970.';
   if (expiresAt <= issuedAt) return 'a credential must expire after it was issued.';
   if (expiresAt - issuedAt > maxTtl) return 'a credential may live for 30 days (30d) at most.';
-  return (
-    textProblem('task', task, MAX_TASK) ??
-    textProblem('requester', requestedBy, MAX_REQUESTED_BY) ??
-    scopeProblem(claims)
-  );
+  return textProblem('task', task) ?? textProblem('requester', requestedBy) ?? scopeProblem(claims);
 }
 
 /** As `claimsProblem`, for what a holder appends. */
@@ -131,8 +127,13 @@ function isTime(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
 }
 
-function textProblem(what: string, text: string | undefined, limit: number): string | null {
+/** What is wrong with a text for the log, as a sentence; null if nothing is, or there is none. */
+export function textProblem(
+  what: keyof typeof textBounds,
+  text: string | undefined,
+): string | null {
   if (text === undefined) return null;
+  const limit = textBounds[what];
   if (text === '') return `the ${what} is empty: leave it out.`;
   if (Buffer.byteLength(text) > limit) {
     return `the ${what} has ${Buffer.byteLength(text)} bytes, ${limit} are the most.`;

@@ -48,8 +48,9 @@ const TOKEN_ID_DIGITS = 12;
 const dummyDigest = '0'.repeat(64);
 
 /**
- * The proxy's `Identifier`: issued credentials, tokens of other issuers, static tokens, certificates, listeners, source
- * addresses. All that is shown must be good and name one agent: nothing wrong is passed over.
+ * The proxy's `Identifier`: issued credentials, tokens of other issuers, static tokens, certificates,
+ * listeners, source addresses. All that is shown must be good and name one agent: nothing wrong is
+ * passed over.
  *
  * Credentials that were verified are remembered by the SHA-256 of the whole header, so that neither
  * a secret nor anything that could be replayed stays in memory. Only successes are remembered, only

@@ -4,6 +4,7 @@ import { type JsonObject, parseStrictObject } from '../core/strict-json.ts';
 import type { Issuer, WorkloadAlgorithm, WorkloadRule } from '../policy/issuer.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
 import { claimFits } from './claim-pattern.ts';
+import { textProblem } from './credential-claims.ts';
 import type { Identity, IdentityFailure, WorkloadProof } from './identity.ts';
 import type { WorkloadKey } from './key-set.ts';
 import type { PresentedCredential } from './proxy-authorization.ts';
@@ -16,14 +17,10 @@ const CLOCK_SKEW = 60;
 /** The year 9999, in seconds: beyond it no time is meant. */
 const LATEST = 253_402_300_799;
 
-const MAX_TASK_BYTES = 128;
-const MAX_REQUESTED_BY_BYTES = 256;
 /** Digits of a token's digest that name it where it has no fit `jti`. */
 const ID_DIGITS = 12;
 
 const shortId = /^[A-Za-z0-9._~:@+=-]{1,64}$/u;
-/** Control, format (bidi among them), surrogate, private-use and unassigned characters, line separators. */
-const unprintable = /[\p{C}\p{Zl}\p{Zp}]/u;
 /** SPIFFE-ID §2: the trust domain, and a path. */
 const spiffeId = /^spiffe:\/\/([a-z0-9._-]{1,255})\/[A-Za-z0-9._/-]+$/u;
 
@@ -268,8 +265,8 @@ function identityOf(
     // Who does not say when it was made gets no advantage over `revoke AGENT`.
     issuedAt: (iat ?? nbf) * 1000,
     expiresAt: exp * 1000,
-    task: loggable(claims, rule.task, MAX_TASK_BYTES),
-    requestedBy: loggable(claims, rule.requestedBy, MAX_REQUESTED_BY_BYTES),
+    task: loggable(claims, rule.task, 'task'),
+    requestedBy: loggable(claims, rule.requestedBy, 'requester'),
     scope: undefined,
     key: undefined,
     workload,
@@ -277,12 +274,13 @@ function identityOf(
 }
 
 /** Text of a claim within the bounds of issued credentials; anything else is left out. */
-function loggable(claims: JsonObject, name: string | undefined, bytes: number): string | undefined {
+function loggable(
+  claims: JsonObject,
+  name: string | undefined,
+  what: 'task' | 'requester',
+): string | undefined {
   const value = name === undefined ? undefined : claims[name];
-  if (typeof value !== 'string' || value === '' || Buffer.byteLength(value) > bytes) {
-    return undefined;
-  }
-  return unprintable.test(value) ? undefined : value;
+  return typeof value === 'string' && textProblem(what, value) === null ? value : undefined;
 }
 
 function refusal(agent: Agent | undefined, token: string | undefined): IdentityFailure {

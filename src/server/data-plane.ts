@@ -175,7 +175,7 @@ export class DataPlane {
       certificateRefused: observeCertificates(operations, options.worker, clock),
     };
     this.#front = new Front(services, share);
-    this.#files = setInterval(() => this.#refresh(operations), refreshEvery);
+    this.#files = setInterval(() => this.#refresh(), refreshEvery);
     this.#files.unref();
   }
 
@@ -297,13 +297,13 @@ export class DataPlane {
   }
 
   /** What a new revocation list has taken back is cut at once. */
-  #refresh(operations: OperationsLog): void {
+  #refresh(): void {
     const { changed, problems } = this.#front.refresh();
     for (const problem of problems) {
-      operations.error(`a listener goes on with its old certificate files: ${problem}`);
+      this.#operations.error(`a listener goes on with its old certificate files: ${problem}`);
     }
     if (!changed) return;
-    operations.info('the certificate files of a listener were read again');
+    this.#operations.info('the certificate files of a listener were read again');
     this.#connections.rejudge(this.#policy);
   }
 }

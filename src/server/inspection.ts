@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
@@ -8,11 +7,10 @@ import type { InspectionServices } from '../proxy/services.ts';
 import { type Authority, loadAuthority } from '../tls/authority.ts';
 import { SecureContexts } from '../tls/secure-contexts.ts';
 import type { TlsClient } from '../upstream/tls-client.ts';
+import { OnceAMinute } from './once-a-minute.ts';
 
-/** Milliseconds for which the same host's distrust by the same agent is not told again. */
-const quiet = 60_000;
-/** Agents and hosts remembered for that. */
-const remembered = 1_000;
+/** Agents and hosts whose distrust is told in a minute. */
+const mostTold = 1_000;
 
 /**
  * Inspection as the authority in `certs/` allows it. Without one, or with one that cannot be used,
@@ -26,15 +24,12 @@ export function openInspection(
 ): InspectionServices | null {
   const authority = usableAuthority(certs, operations, clock.now());
   if (authority === null) return null;
-  const told = new LRUCache<string, number>({ max: remembered });
+  const due = new OnceAMinute(clock, mostTold);
   return {
     contexts: new SecureContexts({ authority, clock }),
     upstream,
     distrusted: ({ agent, host, entry, why }) => {
-      const key = `${agent} ${host}`;
-      const now = clock.monotonic();
-      if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) < quiet) return;
-      told.set(key, now);
+      if (!due.isDue(`${agent} ${host}`)) return;
       // Only an alert is the client's own word; else the two have no version or protocol in common.
       const cause = why.includes('ALERT')
         ? 'a client broke it off: most likely it does not trust the authority of this proxy (see `sallyport env`)'

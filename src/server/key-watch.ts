@@ -1,8 +1,8 @@
 import type { Clock } from '../core/clock.ts';
+import { FileStamp } from '../core/file-stamp.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import { type CredentialKeys, loadCredentialKeys } from '../identity/credential-keys.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
-import { FileStamp } from '../upstream/file-stamp.ts';
 
 /** Milliseconds between two looks; the file itself is asked once a second at most. */
 const lookEvery = 250;

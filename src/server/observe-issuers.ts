@@ -2,9 +2,7 @@ import type { Clock } from '../core/clock.ts';
 import { type WorkloadProblem, workloadProblems } from '../identity/workload-token.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import type { IssuerKeyObserver } from '../upstream/issuer-keys.ts';
-
-/** Milliseconds for which the same refusal is not told again: anybody can send bad tokens. */
-const quiet = 60_000;
+import { OnceAMinute } from './once-a-minute.ts';
 
 export interface IssuerObserver extends Pick<IssuerKeyObserver, 'loaded' | 'failed'> {
   refused(issuer: string, problem: WorkloadProblem): void;
@@ -17,17 +15,14 @@ export function observeIssuers(
   clock: Clock,
 ): IssuerObserver {
   // Issuers of policies by problems of a closed list: it does not grow with what clients send.
-  const toldAt = new Map<string, number>();
+  const due = new OnceAMinute(clock, Number.POSITIVE_INFINITY);
   return {
     loaded: (issuer, keys) =>
       operations.info("an issuer's keys are there", { worker, issuer, keys }),
     failed: (issuer, why, kept) =>
       operations.error("an issuer's keys cannot be had", { worker, issuer, why, kept }),
     refused: (issuer, problem) => {
-      const key = `${issuer} ${problem}`;
-      const now = clock.monotonic();
-      if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < quiet) return;
-      toldAt.set(key, now);
+      if (!due.isDue(`${issuer} ${problem}`)) return;
       operations.warn('a token of an issuer was refused', {
         worker,
         issuer,

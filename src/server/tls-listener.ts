@@ -4,12 +4,12 @@ import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { TlsSetting } from '../config/listen-address.ts';
 import type { Clock } from '../core/clock.ts';
+import { FileStamp } from '../core/file-stamp.ts';
 import {
   loadRevocationList,
   type RevocationList,
   RevocationListError,
 } from '../tls/revocation-list.ts';
-import { FileStamp } from '../upstream/file-stamp.ts';
 
 /** The files of a TLS listener cannot be used: one sentence that names the file. */
 export class TlsFilesError extends Error {

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
+import { FileStamp } from '../core/file-stamp.ts';
 import type { Ip } from '../core/ip.ts';
 import { parseIp } from '../core/ip.ts';
-import { FileStamp } from './file-stamp.ts';
 
 /** Name in lower case → its addresses, IPv4 before IPv6, each in the order of the file. */
 export type HostsTable = ReadonlyMap<string, readonly Ip[]>;

@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
+import { FileStamp } from '../core/file-stamp.ts';
 import {
   type KeySet,
   MAX_KEY_SET_BYTES,
@@ -9,7 +10,6 @@ import {
 } from '../identity/key-set.ts';
 import type { WorkloadKeys } from '../identity/workload-keys.ts';
 import type { Issuer, WorkloadAlgorithm } from '../policy/issuer.ts';
-import { FileStamp } from './file-stamp.ts';
 import { KeyFetchError, type KeyFetcher } from './key-fetcher.ts';
 
 export interface IssuerKeyStoreOptions {

@@ -11,6 +11,7 @@ import {
   readCredential,
   verifyCredential,
 } from '../../src/identity/issued-credential.ts';
+import { assertEveryCharacterCounts } from '../support/altered.ts';
 
 const key = credentialKey(Buffer.alloc(32, 1));
 const keys = credentialKeys([key], key);
@@ -135,14 +136,7 @@ describe('nobody takes a narrowing away', () => {
 
   test('by any change to any character', () => {
     const child = attenuateCredential(attenuateCredential(root, only('a')), only('b'));
-    fc.assert(
-      fc.property(fc.nat(child.length - 1), fc.string({ maxLength: 2 }), (at, insert) => {
-        const other = child.slice(0, at) + insert + child.slice(at + 1);
-        fc.pre(other !== child);
-        assert.equal(verify(other), null);
-      }),
-      { numRuns: 1000 },
-    );
+    assertEveryCharacterCounts(child, verify);
   });
 
   test('by giving the narrowing of one credential to another', () => {

@@ -9,6 +9,7 @@ import {
   issueCredential,
   verifyCredential,
 } from '../../src/identity/issued-credential.ts';
+import { assertEveryCharacterCounts } from '../support/altered.ts';
 
 const first = credentialKey(Buffer.alloc(32, 1));
 const second = credentialKey(Buffer.alloc(32, 2));
@@ -162,14 +163,7 @@ describe('is refused', () => {
   }
 
   test('any change to any character', () => {
-    fc.assert(
-      fc.property(fc.nat(good.length - 1), fc.string({ maxLength: 2 }), (at, insert) => {
-        const other = good.slice(0, at) + insert + good.slice(at + 1);
-        fc.pre(other !== good);
-        assert.equal(verify(other), null);
-      }),
-      { numRuns: 1000 },
-    );
+    assertEveryCharacterCounts(good, verify);
   });
 
   test('whatever is signed, nothing throws', () => {

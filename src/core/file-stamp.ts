@@ -1,12 +1,12 @@
 import { statSync } from 'node:fs';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from './clock.ts';
 
 /** Milliseconds during which a file is not looked at again. */
 const LOOK_EVERY_MS = 1000;
 const ABSENT = 'absent';
 
 /**
- * Notices that a small system file (/etc/hosts, /etc/resolv.conf) became another one. It asks
+ * Notices that a small file (/etc/hosts, a key, a certificate) became another one. It asks
  * instead of watching: such files are bind-mounted, renamed over and rewritten in place, and
  * inotify misses some of that. One `stat` a second at most, only while somebody asks.
  */
