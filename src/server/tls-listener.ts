@@ -1,4 +1,3 @@
-import { constants } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
@@ -10,6 +9,7 @@ import {
   type RevocationList,
   RevocationListError,
 } from '../tls/revocation-list.ts';
+import { serverAlpn, serverProtocol } from '../tls/server-options.ts';
 
 /** The files of a TLS listener cannot be used: one sentence that names the file. */
 export class TlsFilesError extends Error {
@@ -51,8 +51,7 @@ export class TlsListener {
       requestCert: clientCa !== null,
       // Decided when the handshake is over, with a line in the log.
       rejectUnauthorized: false,
-      ALPNProtocols: ['http/1.1'],
-      secureOptions: constants.SSL_OP_NO_TICKET,
+      ALPNProtocols: [...serverAlpn],
     });
     this.#server.on('secureConnection', (socket) => {
       const key = keyOf(socket);
@@ -111,7 +110,7 @@ function load({ cert, key, clientCa, crl }: TlsSetting, now: number): Loaded {
     cert: read(cert),
     key: read(key),
     ca: clientCa === null ? undefined : read(clientCa),
-    minVersion: 'TLSv1.2',
+    ...serverProtocol,
   } as const;
   try {
     createServer(options).close();

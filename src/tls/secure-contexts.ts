@@ -1,4 +1,4 @@
-import { constants, generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { LRUCache } from 'lru-cache';
@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Authority } from './authority.ts';
 import { certificatePem } from './certificate.ts';
 import { ServerLeafMint } from './leaf.ts';
+import { serverProtocol } from './server-options.ts';
 import { type HandshakeWaiter, terminateTls } from './terminate.ts';
 
 const HOUR = 3_600_000;
@@ -90,9 +91,7 @@ export class SecureContexts {
       context = createSecureContext({
         cert: leaf.pem,
         key: this.#key,
-        minVersion: 'TLSv1.2',
-        // No session is resumed: every connection shows its hello, and is judged, anew.
-        secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+        ...serverProtocol,
       });
       this.#contexts.set(leaf, context);
     }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
+import { serverAlpn } from './server-options.ts';
 
 /** Who waits for the end of a handshake. One of the two is called, once. */
 export interface HandshakeWaiter {
@@ -26,7 +27,7 @@ export function terminateTls(
   const secure = new TLSSocket(socket, {
     isServer: true,
     secureContext: context,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [...serverAlpn],
     requestCert: false,
   });
   let over = false;

@@ -178,6 +178,16 @@ describe('a TLS listener', () => {
     }
   });
 
+  test('makes no second handshake on a connection', async () => {
+    const client = await secureClient(port(2), { ...good, maxVersion: 'TLSv1.2' });
+    const socket = client.socket as tls.TLSSocket;
+    const again = new Promise<void>((resolve, reject) => {
+      socket.once('close', () => reject(new Error('the connection has ended')));
+      socket.renegotiate({}, (error) => (error === null ? resolve() : reject(error)));
+    });
+    await assert.rejects(again);
+  });
+
   test('turns away what is not TLS, with a line in the log', async () => {
     const client = await RawClient.connect({ port: port(1) });
     const from = `127.0.0.1:${client.socket.localPort}`;
