@@ -122,6 +122,7 @@ const reaching: Readonly<Record<string, readonly string[]>> = {
   'src/proxy/upgrade.ts': ['node:http Agent'],
   'src/server/admin.ts': ['node:http createServer'],
   'src/server/entrance.ts': ['node:net createServer'],
+  'src/server/http2-front.ts': ['node:http2 performServerHandshake'],
   'src/server/listener.ts': ['node:http createServer'],
   'src/tls/secure-contexts.ts': ['node:tls createSecureContext'],
   'src/tls/terminate.ts': ['node:tls TLSSocket'],

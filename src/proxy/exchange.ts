@@ -58,6 +58,15 @@ export class Exchange {
     this.policy = services.policy();
   }
 
+  /** Whose tunnel a request came through, and where that leads: for the line of a request that says neither. */
+  comesThrough(tunnel: Exchange): void {
+    this.agent = tunnel.agent;
+    this.token = tunnel.token;
+    this.host = tunnel.host;
+    this.ip = tunnel.ip;
+    this.port = tunnel.port;
+  }
+
   /** True once the exchange has its `open` or `block` line. */
   get decided(): boolean {
     return this.#decided;

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
@@ -7,41 +7,34 @@ import type { DialHandle } from '../upstream/dialer.ts';
 import type { OriginClient, Peer } from '../upstream/pool.ts';
 import { NoConnectionError } from '../upstream/pool.ts';
 import { authorize, identify, passedHere } from './admit.ts';
-import { breakOff } from './client-connection.ts';
-import { dialOrigin } from './dial-origin.ts';
 import { Exchange } from './exchange.ts';
 import { atOnce } from './failure-limiter.ts';
 import type { RequestFacts } from './headers.ts';
 import { readRequest } from './headers.ts';
-import type { HttpSession } from './http-session.ts';
+import type { Inbound, Session } from './inbound.ts';
 import { inheritIdentity } from './inherited-identity.ts';
 import { originHeaders, smuggled, smugglesMethod } from './origin-request.ts';
 import { OriginResponse } from './origin-response.ts';
 import type { RefusalDetail } from './refuse.ts';
-import { isDestinationsFault, refusal, refusalBytes } from './refuse.ts';
+import { isDestinationsFault, refusal, refuseExchange } from './refuse.ts';
 import { standing } from './rejudge.ts';
-import { hasContent, isFinalRecipient, unmetDemand } from './request-semantics.ts';
+import { isFinalRecipient, unmetDemand } from './request-semantics.ts';
 import { readTarget } from './request-target.ts';
 import { needsIdentity, ownPage, sendPage } from './self.ts';
 import type { CutReason, Live, LiveDescription } from './services.ts';
-import { Upgraded } from './upgraded.ts';
+import type { Upgraded } from './upgraded.ts';
 import { Upload } from './upload.ts';
 
 /**
- * The life of one plain HTTP request, in the order of contract §4: parse, identify, decide,
- * resolve, dial, record, then rebuild the request for the origin and stream both ways.
+ * The life of one HTTP request, plain or inspected, in the order of contract §4: parse, identify,
+ * decide, resolve, dial, record, then rebuild the request for the origin and stream both ways.
  */
 export class Forward implements Live {
-  readonly #session: HttpSession;
-  readonly #request: IncomingMessage;
-  /** Null for an upgrade, whose socket node:http has let go of. */
-  readonly #response: ServerResponse | null;
-  /** What the client sent behind the head of an upgrade. */
-  readonly #head: Buffer | null;
+  readonly #session: Session;
+  readonly #inbound: Inbound;
   readonly #exchange: Exchange;
   #facts: RequestFacts | null = null;
   #dial: DialHandle | null = null;
-  #origin: OriginClient | null = null;
   /** Where the request went; null while it is on no connection. */
   #address: Ip | null = null;
   #answer: OriginResponse | null = null;
@@ -50,31 +43,25 @@ export class Forward implements Live {
   #upgraded: Upgraded | null = null;
   #over = false;
 
-  constructor(
-    session: HttpSession,
-    request: IncomingMessage,
-    response: ServerResponse | null,
-    head: Buffer | null,
-  ) {
+  constructor(session: Session, inbound: Inbound) {
     this.#session = session;
-    this.#request = request;
-    this.#response = response;
-    this.#head = head;
+    this.#inbound = inbound;
     this.#exchange = new Exchange(session.services, session.from);
     this.#movedAt = this.#exchange.startedAt;
   }
 
   start(): void {
     const { services, tunnel } = this.#session;
-    const request = this.#request;
+    const { headers, version, hasBody, method, isUpgrade } = this.#inbound;
     const exchange = this.#exchange;
-    exchange.method = request.method;
-    const facts = readRequest(request.rawHeaders, request.httpVersion);
+    exchange.method = method;
+    if (tunnel !== null) exchange.comesThrough(tunnel.exchange);
+    const facts = readRequest(headers, version, hasBody);
     if (typeof facts === 'string') return this.#refuse('bad_request', { message: facts });
     this.#facts = facts;
     const scheme = tunnel?.inspected === true ? 'https' : 'http';
     const through = tunnel?.exchange ?? null;
-    const target = readTarget(exchange, request.url ?? '', facts, through, scheme);
+    const target = readTarget(exchange, this.#inbound.target, facts, through, scheme);
     if (target === 'self') return this.#answerSelf();
     if (target !== 'origin') return this.#refuse(target.reason, target.detail);
     if (services.draining()) return this.#refuse('draining');
@@ -84,10 +71,10 @@ export class Forward implements Live {
     const blocked = authorize(exchange, scheme, tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
     if (smugglesMethod(exchange, facts)) return this.#refuse('method_not_allowed', smuggled);
-    const unmet = unmetDemand(facts, request.method, this.#response === null);
+    const unmet = unmetDemand(facts, method, isUpgrade);
     if (unmet !== null) return this.#refuse(unmet.reason, unmet.detail);
     if ((facts.contentLength ?? 0) > exchange.uploadCap) return this.#refuse('upload_limit');
-    if (isFinalRecipient(facts, request.method)) return this.#answerFinal();
+    if (isFinalRecipient(facts, method)) return this.#answerFinal();
     if (exchange.path === '*') {
       return this.#refuse('bad_request', { message: 'OPTIONS * is not passed on; name a path' });
     }
@@ -111,7 +98,7 @@ export class Forward implements Live {
   #answerSelf(): void {
     const exchange = this.#exchange;
     const path = exchange.path?.split('?', 1)[0] ?? '/';
-    const { method } = this.#request;
+    const { method, isUpgrade } = this.#inbound;
     if (method !== 'GET' && method !== 'HEAD') {
       return this.#refuse('bad_request', { message: 'these pages are only for GET' });
     }
@@ -125,105 +112,105 @@ export class Forward implements Live {
         message: `there is no ${path} here; GET / lists what there is`,
       });
     }
-    const response = this.#response;
-    if (response === null) return this.#refuse('upgrade_not_allowed');
+    if (isUpgrade) return this.#refuse('upgrade_not_allowed');
     this.#over = true;
     exchange.abandon();
-    this.#request.resume();
-    sendPage(response, page, () => this.#session.done(response.shouldKeepAlive));
+    this.#inbound.body.resume();
+    sendPage(this.#inbound, page);
   }
 
   #answerFinal(): void {
     const exchange = this.#exchange;
     if (!exchange.recordOpen()) return this.#refuse('log_unavailable');
     exchange.status = 200;
-    this.#request.resume();
-    this.#response?.writeHead(200, { 'Content-Length': 0 });
-    this.#response?.end();
-    this.#finish(true, undefined, undefined);
+    this.#inbound.body.resume();
+    this.#inbound.answer(200, 'OK', ['Content-Length', '0'], true);
+    this.#finish(undefined, undefined);
+    this.#inbound.end([]);
   }
 
   /** Steps 5 and 6, unless this client connection holds a live one to the same origin. */
   #reach(): void {
-    const exchange = this.#exchange;
-    // A client may relay for several agents, and a connection may hold what its origin knows of one.
-    const key = `${exchange.agent?.id} ${exchange.host}:${exchange.port}`;
-    const origin = this.#session.origin(key);
-    this.#origin = origin;
-    const peer = this.#response === null ? origin.supplied : origin.ready;
-    if (peer !== null) {
-      const granted = exchange.decision?.addresses ?? [];
-      const verdict = exchange.services.guard.check(peer.ip, exchange.port ?? 80, granted);
-      if (verdict !== 'ok') return this.#refuse(verdict);
-      return this.#use(peer);
-    }
-    this.#dial = dialOrigin(exchange, this.#session.tunnel, {
+    const { origins } = this.#session;
+    const waiter = {
+      exchange: this.#exchange,
       isOver: () => this.#over,
-      failed: (reason, detail) => this.#fail(reason, detail),
-      connected: (socket, dialled) => {
-        origin.supply(socket, dialled);
-        this.#use(dialled);
-      },
-    });
-  }
-
-  #use(peer: Peer): void {
-    this.#exchange.address = peer.text;
-    this.#address = peer.ip;
-    this.#send();
+      failed: (reason: Reason, detail?: RefusalDetail) => this.#fail(reason, detail),
+    };
+    if (this.#inbound.isUpgrade) {
+      const connected = (socket: Duplex, peer: Peer): void => this.#upgrade(socket, peer);
+      this.#dial = origins.reachForUpgrade({ ...waiter, connected });
+    } else {
+      const leased = (origin: OriginClient, peer: Peer): void => this.#send(origin, peer);
+      this.#dial = origins.reach({ ...waiter, leased });
+    }
   }
 
   /** Step 9, then the request itself. */
-  #send(): void {
+  #send(origin: OriginClient, peer: Peer): void {
     const exchange = this.#exchange;
+    const inbound = this.#inbound;
     const facts = this.#facts as RequestFacts;
-    const request = this.#request;
-    if (!exchange.recordOpen()) return this.#refuse('log_unavailable');
-    const headers = originHeaders(request, facts, exchange);
-    if (this.#response === null) return this.#upgrade(headers);
-    const uploads = hasContent(facts);
-    if (uploads && facts.expect !== undefined && !this.#retried && request.httpVersion === '1.1') {
-      this.#response.writeContinue();
+    if (!this.#open(peer)) return;
+    const uploads = facts.hasBody;
+    if (uploads && facts.expect !== undefined && !this.#retried && inbound.version !== '1.0') {
+      inbound.goAhead();
     }
-    this.#answer = this.#awaitAnswer(this.#response, this.#origin as OriginClient);
-    this.#origin?.dispatch(
+    this.#answer = this.#awaitAnswer(origin);
+    origin.dispatch(
       {
         path: exchange.path ?? '/',
-        method: (request.method ?? 'GET') as Dispatcher.HttpMethod,
-        headers,
-        body: uploads ? new Upload(request, (bytes) => this.#countUpload(bytes)) : null,
+        method: inbound.method as Dispatcher.HttpMethod,
+        headers: originHeaders(inbound, facts, exchange, origin.multiplexes),
+        body: uploads ? new Upload(inbound, (bytes) => this.#countUpload(bytes)) : null,
       },
       this.#answer,
     );
-    if (!uploads) request.resume();
+    if (!uploads) inbound.body.resume();
   }
 
-  #upgrade(headers: readonly string[]): void {
-    const upstream = this.#origin?.take() ?? null;
-    if (upstream === null) return this.#fail('connect_failed');
-    this.#upgraded = new Upgraded(this.#exchange, this.#session.socket, upstream);
-    const head = this.#head ?? Buffer.alloc(0);
-    this.#upgraded.begin(this.#request, head, headers, () => this.#upgradeEnded());
+  #upgrade(upstream: Duplex, peer: Peer): void {
+    if (!this.#open(peer)) {
+      upstream.destroy();
+      return;
+    }
+    const headers = originHeaders(
+      this.#inbound,
+      this.#facts as RequestFacts,
+      this.#exchange,
+      false,
+    );
+    this.#upgraded = this.#inbound.join(this.#exchange, upstream, headers, () =>
+      this.#upgradeEnded(),
+    );
+  }
+
+  /** The destination is reached: the `open` line, before it hears of the request. */
+  #open(peer: Peer): boolean {
+    this.#exchange.address = peer.text;
+    this.#address = peer.ip;
+    if (this.#exchange.recordOpen()) return true;
+    this.#refuse('log_unavailable');
+    return false;
   }
 
   /** An upgraded connection is over at the origin, or never came to be one. */
   #upgradeEnded(): void {
+    if (this.#over) return;
     if (this.#exchange.status === undefined) return this.#fail('connect_failed');
-    this.#finish(false, 'origin', undefined);
-    this.#session.socket.destroySoon();
+    this.#finish('origin', undefined);
+    this.#inbound.part();
   }
 
-  #awaitAnswer(response: ServerResponse, origin: OriginClient): OriginResponse {
+  #awaitAnswer(origin: OriginClient): OriginResponse {
     return new OriginResponse({
-      session: this.#session,
       exchange: this.#exchange,
-      request: this.#request,
-      response,
+      inbound: this.#inbound,
       origin,
       isOver: () => this.#over,
       moved: () => this.#moved(),
       failed: (error) => this.#onFailure(error),
-      ended: () => this.#finish(null, undefined, undefined),
+      ended: () => this.#finish(undefined, undefined),
     });
   }
 
@@ -241,11 +228,11 @@ export class Forward implements Live {
       this.#reach();
       return;
     }
-    if (this.#response?.headersSent === true) {
+    if (this.#inbound.answered) {
       // A cut-off body must not look complete (RFC 9112 §8).
       this.#exchange.failed = 'connect_failed';
-      this.#finish(false, 'origin', undefined);
-      breakOff(this.#session.socket);
+      this.#finish('origin', undefined);
+      this.#inbound.breakOff();
       return;
     }
     this.#fail('connect_failed');
@@ -255,24 +242,9 @@ export class Forward implements Live {
   clientGone(): void {
     if (this.#over) return;
     if (this.#exchange.decision?.verdict === 'allow') this.#exchange.recordOpen();
-    this.#finish(false, 'client', undefined);
+    this.#finish('client', undefined);
     this.#upgraded?.destroySoon();
     this.#release('the client is gone');
-  }
-
-  /** The client's connection can take more; for one whose socket node:http has let go of. */
-  onDrain(): void {
-    this.#response?.emit('drain');
-  }
-
-  /** The client has something of an answer; what leaves it again will be noticed by writing. */
-  get answering(): boolean {
-    return this.#response?.headersSent === true;
-  }
-
-  /** The whole request is here, its body too. */
-  get received(): boolean {
-    return this.#request.complete;
   }
 
   /** What the client sent for a body is none: 400 if nothing was answered yet. */
@@ -322,16 +294,16 @@ export class Forward implements Live {
 
   /** Ends a request that is not allowed to go on: with a refusal if nothing was answered yet. */
   #endCut(reason: Reason): void {
-    if (this.#response?.headersSent === false && this.#exchange.decided) {
-      const answer = refusal(this.#exchange, reason);
-      this.#exchange.status = answer.status;
-      this.#finish(false, reason, reason);
-      this.#session.endWith(refusalBytes(answer), reason);
+    if (!this.#exchange.decided) return this.#refuse(reason);
+    if (this.#inbound.answered || this.#inbound.isUpgrade) {
+      this.#finish(reason, reason);
+      this.#inbound.drop();
       return;
     }
-    if (!this.#exchange.decided) return this.#refuse(reason);
-    this.#finish(false, reason, reason);
-    this.#session.socket.destroy();
+    const answer = refusal(this.#exchange, reason);
+    this.#exchange.status = answer.status;
+    this.#finish(reason, reason);
+    this.#inbound.refuse(answer, atOnce);
   }
 
   describe(now: number): LiveDescription | null {
@@ -345,25 +317,25 @@ export class Forward implements Live {
     this.#exchange.status = answer.status;
     this.#exchange.failed = reason;
     if (!this.#exchange.recordOpen(reason)) return this.#refuse('log_unavailable');
-    this.#finish(false, undefined, undefined);
-    this.#session.endWith(refusalBytes(answer), reason);
+    this.#finish(undefined, undefined);
+    this.#inbound.refuse(answer, atOnce);
   }
 
   #refuse(reason: Reason, detail: RefusalDetail = {}, farewell = atOnce): void {
     if (this.#over) return;
     this.#over = true;
-    this.#session.refuse(this.#exchange, reason, detail, farewell);
+    const answer = refuseExchange(this.#exchange, reason, detail, farewell.answered);
+    this.#inbound.refuse(answer, farewell);
   }
 
-  /** Writes the request line. `keep` null: the caller tells the session itself. */
-  #finish(keep: boolean | null, end: string | undefined, cut: Reason | undefined): void {
+  /** Writes the request line. */
+  #finish(end: string | undefined, cut: Reason | undefined): void {
     if (this.#over) return;
     this.#over = true;
     this.#upgraded?.measure();
     if (cut !== undefined) this.#upgraded?.destroy();
     if (this.#exchange.decided) this.#exchange.finish('request', end, cut);
     else this.#exchange.abandon();
-    if (keep !== null) this.#session.done(keep);
   }
 
   #moved(): void {

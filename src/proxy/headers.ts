@@ -12,12 +12,15 @@ export interface RequestFacts {
   readonly authorizations: number;
   /** Declared length of the body in bytes; undefined if chunked or without a body. */
   readonly contentLength: number | undefined;
-  readonly chunked: boolean;
+  /** A body follows. */
+  readonly hasBody: boolean;
   readonly expect: string | undefined;
   /** The Upgrade value, if Connection asks for it (RFC 9110 §7.8). */
   readonly upgrade: string | undefined;
   readonly via: string | undefined;
   readonly maxForwards: string | undefined;
+  /** The client takes trailers (TE, RFC 9110 §10.1.4). */
+  readonly takesTrailers: boolean;
   /** A header names another method, which some servers then take for the method. */
   readonly overridesMethod: boolean;
   /** Lower-case names that Connection nominates. */
@@ -106,9 +109,14 @@ function isDisguised(name: string): boolean {
  * Reads the header list of one request and refuses what could be understood in two ways.
  * node:http has refused bare line ends, folding, Content-Length with Transfer-Encoding and the like
  * before; what it lets through is caught here.
+ * @param hasBody as HTTP/2 frames say; undefined in HTTP/1, whose headers say it
  * @returns the facts, or a sentence that says what is wrong.
  */
-export function readRequest(raw: RawHeaders, version: string): RequestFacts | string {
+export function readRequest(
+  raw: RawHeaders,
+  version: string,
+  hasBody: boolean | undefined,
+): RequestFacts | string {
   if (raw.length > maxHeaderLines * 2) return `more than ${maxHeaderLines} header lines`;
   const seen = new Map<string, string>();
   let authorizations = 0;
@@ -124,7 +132,7 @@ export function readRequest(raw: RawHeaders, version: string): RequestFacts | st
     }
     seen.set(name, before === undefined ? value : `${before}, ${value}`);
   }
-  const framing = framingProblem(seen, version);
+  const framing = framingProblem(seen, version, hasBody !== undefined);
   if (framing !== null) return framing;
   const nominated = tokens(seen.get('connection'));
   if (nominated === null) return 'the Connection header is malformed';
@@ -138,19 +146,26 @@ export function readRequest(raw: RawHeaders, version: string): RequestFacts | st
     authorization: authorizations === 1 ? seen.get('proxy-authorization') : undefined,
     authorizations,
     contentLength: length === undefined ? undefined : Number(length),
-    chunked: seen.has('transfer-encoding'),
+    hasBody: hasBody ?? (seen.has('transfer-encoding') || Number(length ?? 0) > 0),
     expect: seen.get('expect'),
     upgrade: version === '1.1' && nominated.has('upgrade') ? seen.get('upgrade') : undefined,
     via: seen.get('via'),
     maxForwards: seen.get('max-forwards'),
+    takesTrailers: seen.get('te')?.toLowerCase() === 'trailers',
     overridesMethod: methodOverrides.some((name) => seen.has(name)),
     nominated,
   };
 }
 
-function framingProblem(seen: ReadonlyMap<string, string>, version: string): string | null {
-  if (version !== '1.1' && version !== '1.0') return 'only HTTP/1.1 and HTTP/1.0 are spoken here';
-  if (version === '1.1' && !seen.has('host')) return 'the Host header is missing';
+function framingProblem(
+  seen: ReadonlyMap<string, string>,
+  version: string,
+  multiplexed: boolean,
+): string | null {
+  if (!multiplexed && version !== '1.1' && version !== '1.0') {
+    return 'only HTTP/1.1 and HTTP/1.0 are spoken here';
+  }
+  if (version !== '1.0' && !seen.has('host')) return 'the Host header is missing';
   const coding = seen.get('transfer-encoding');
   const length = seen.get('content-length');
   if (coding !== undefined) {
@@ -162,7 +177,25 @@ function framingProblem(seen: ReadonlyMap<string, string>, version: string): str
   if (length !== undefined && !/^(?:0|[1-9][0-9]{0,15})$/.test(length)) {
     return 'Content-Length must be a plain number';
   }
-  return null;
+  return multiplexed ? http2Problem(seen) : null;
+}
+
+const connectionSpecific = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+] as const;
+
+/** RFC 9113 §8.2.2: such a request is malformed. Lengths have been held against the frames before. */
+function http2Problem(seen: ReadonlyMap<string, string>): string | null {
+  const name = connectionSpecific.find((one) => seen.has(one));
+  if (name !== undefined) return `HTTP/2 has no header ${name}`;
+  const te = seen.get('te');
+  return te === undefined || te.toLowerCase() === 'trailers'
+    ? null
+    : 'in HTTP/2, TE may only say trailers';
 }
 
 /** A comma-separated list of tokens, lower case; null if it is not one. */

@@ -2,14 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Reason } from '../core/reasons.ts';
 import type { Policy } from '../policy/policy.ts';
-import { OriginClient } from '../upstream/pool.ts';
 import { type Client, endGracefully } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
 import { atOnce } from './failure-limiter.ts';
 import { Forward } from './forward.ts';
 import { HeadWatch } from './head-watch.ts';
+import { Http1Inbound } from './http1-inbound.ts';
+import type { Session } from './inbound.ts';
+import { Origins } from './origins.ts';
 import type { RefusalDetail } from './refuse.ts';
-import { refusal, refusalBytes } from './refuse.ts';
+import { refusalBytes, refuseExchange } from './refuse.ts';
 import type { CutReason, Live, LiveDescription, Services } from './services.ts';
 import type { Tunnel } from './tunnel.ts';
 
@@ -31,15 +33,17 @@ type HttpError = NodeJS.ErrnoException & { rawPacket?: Buffer };
  * an `http` entry. Requests are served strictly one after the other, each identified and decided
  * alone; upstream connections belong to this client connection and are shared with nobody.
  */
-export class HttpSession implements Live {
+export class HttpSession implements Live, Session {
   readonly services: Services;
   readonly socket: Socket;
   readonly tunnel: Tunnel | null;
   readonly from: Client;
-  readonly #origins = new Map<string, OriginClient>();
+  readonly origins: Origins;
   readonly #queue: Queued[] = [];
   readonly #watch: HeadWatch;
   #current: Forward | null = null;
+  /** The last request that was begun, which `#current` is about while there is one. */
+  #inbound: Http1Inbound | null = null;
   /** What comes behind the queue and is no plain request. */
   #after: (() => void) | null = null;
   /** A whole request head has come. */
@@ -61,6 +65,7 @@ export class HttpSession implements Live {
     this.socket = socket;
     this.tunnel = tunnel;
     this.from = from;
+    this.origins = new Origins(tunnel, false);
     this.#watch = new HeadWatch(socket, early, services.clock.monotonic());
     services.live.add(this);
     socket.once('close', () => this.#gone());
@@ -83,8 +88,7 @@ export class HttpSession implements Live {
   onUpgrade(request: IncomingMessage, head: Buffer): void {
     this.#begun = true;
     this.whenAnswered(() => {
-      this.#current = new Forward(this, request, null, head);
-      this.#current.start();
+      this.#begin(new Http1Inbound(this, request, null, head));
     });
   }
 
@@ -97,7 +101,7 @@ export class HttpSession implements Live {
     if (this.#current === null) return next();
     this.#after = next;
     // node:http lets go of a socket at CONNECT and Upgrade, but the open answer still needs it.
-    this.socket.on('drain', () => this.#current?.onDrain());
+    this.socket.on('drain', () => this.#inbound?.drained());
   }
 
   /** Lets go of the socket for a CONNECT. */
@@ -116,7 +120,7 @@ export class HttpSession implements Live {
     }
     discard(this.socket);
     if (this.#queue.at(-1)?.request.complete === false) this.#queue.pop();
-    else if (this.#current?.received === false) {
+    else if (this.#current !== null && this.#inbound?.received === false) {
       if (isHalf(error)) this.socket.destroy();
       else this.#current.broken();
       return;
@@ -142,9 +146,7 @@ export class HttpSession implements Live {
 
   /** Answers with a refusal and ends the connection: what follows on it is never parsed. */
   refuse(exchange: Exchange, reason: Reason, detail: RefusalDetail = {}, farewell = atOnce): void {
-    const answer = refusal(exchange, reason, detail);
-    exchange.recordBlock(reason, farewell.answered ? answer.status : undefined);
-    exchange.abandon();
+    const answer = refuseExchange(exchange, reason, detail, farewell.answered);
     this.endWith(refusalBytes(answer), reason, farewell);
   }
 
@@ -157,20 +159,6 @@ export class HttpSession implements Live {
     this.tunnel?.endAfterRefusal(reason);
     discard(this.socket);
     farewell.end(this.socket, bytes);
-  }
-
-  /** The client of one agent for one origin, made at its first request. */
-  origin(key: string): OriginClient {
-    let origin = this.#origins.get(key);
-    if (origin === undefined) {
-      origin = new OriginClient();
-      // Of an inspected tunnel it has to be secured first.
-      const plain = this.tunnel?.inspected === true ? null : this.tunnel;
-      const dialled = plain?.takeUpstream() ?? null;
-      if (dialled !== null) origin.supply(dialled.socket, dialled.peer);
-      this.#origins.set(key, origin);
-    }
-    return origin;
   }
 
   /** The answer is out, but the client is still sending: let it finish reading, then close. */
@@ -198,7 +186,7 @@ export class HttpSession implements Live {
   tick(mono: number, now: number): void {
     const current = this.#current;
     if (current === null) return this.#awaitHead(mono);
-    if (mono - this.#endedAt >= halfClosedFor && !current.answering) {
+    if (mono - this.#endedAt >= halfClosedFor && this.#inbound?.answered !== true) {
       // A FIN says either "I have said all" or "I am gone", and nothing but an answer tells which.
       this.socket.destroy();
       return;
@@ -231,7 +219,12 @@ export class HttpSession implements Live {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    const forward = new Forward(this, request, response, null);
+    this.#begin(new Http1Inbound(this, request, response));
+  }
+
+  #begin(inbound: Http1Inbound): void {
+    this.#inbound = inbound;
+    const forward = new Forward(this, inbound);
     this.#current = forward;
     forward.start();
   }
@@ -247,8 +240,7 @@ export class HttpSession implements Live {
     this.#current = null;
     this.#queue.length = 0;
     this.#after = null;
-    for (const origin of this.#origins.values()) origin.destroy();
-    this.#origins.clear();
+    this.origins.destroy();
   }
 }
 

@@ -1,8 +1,8 @@
-import type { IncomingMessage } from 'node:http';
 import { formatAuthority } from '../core/authority-form.ts';
 import type { Exchange } from './exchange.ts';
 import type { RequestFacts } from './headers.ts';
 import { requestHeaders } from './headers.ts';
+import type { Inbound } from './inbound.ts';
 import type { RefusalDetail } from './refuse.ts';
 import { nextMaxForwards } from './request-semantics.ts';
 
@@ -12,20 +12,26 @@ export const smuggled: RefusalDetail = {
     'methods are limited here, and the request names another one beside its own; send that one as the method',
 };
 
-/** The header list of the request as the origin gets it. */
+/**
+ * The header list of the request as the origin gets it.
+ * @param multiplexed the origin speaks HTTP/2, which has TE for trailers alone (RFC 9113 §8.2.2)
+ */
 export function originHeaders(
-  request: IncomingMessage,
+  inbound: Inbound,
   facts: RequestFacts,
   exchange: Exchange,
+  multiplexed: boolean,
 ): string[] {
   const { host = '', ip, scheme } = exchange;
   const usual = scheme === 'https' ? 443 : 80;
   const authority = formatAuthority({ host, ip, port: exchange.port ?? usual });
-  return requestHeaders(request.rawHeaders, facts, {
+  const headers = requestHeaders(inbound.headers, facts, {
     host: exchange.port === usual ? authority.slice(0, -`:${usual}`.length) : authority,
-    version: request.httpVersion,
-    maxForwards: nextMaxForwards(facts, request.method),
+    version: inbound.version,
+    maxForwards: nextMaxForwards(facts, inbound.method),
   });
+  if (multiplexed && facts.takesTrailers) headers.push('TE', 'trailers');
+  return headers;
 }
 
 /**

@@ -141,6 +141,19 @@ function finishRefusal(
   return { reason, status, phrase: phraseOf(phrase), headers, body: content };
 }
 
+/** Builds the answer and writes the `block` line: the one end of an exchange that was never let through. */
+export function refuseExchange(
+  exchange: Exchange,
+  reason: Reason,
+  detail: RefusalDetail,
+  isAnswered: boolean,
+): Refusal {
+  const answer = refusal(exchange, reason, detail);
+  exchange.recordBlock(reason, isAnswered ? answer.status : undefined);
+  exchange.abandon();
+  return answer;
+}
+
 /** The refusal as the bytes of one HTTP/1.1 response. */
 export function refusalBytes(refusal: Refusal): string {
   let head = `HTTP/1.1 ${refusal.status} ${refusal.phrase}\r\n`;

@@ -3,10 +3,6 @@ import type { Refused } from './request-target.ts';
 
 /** What RFC 9110 has an intermediary do about the contents, demands and hops of one request. */
 
-export function hasContent(facts: RequestFacts): boolean {
-  return facts.chunked || (facts.contentLength ?? 0) > 0;
-}
-
 /**
  * What a request demands that it does not get here: any upgrade but WebSocket, which counts as
  * `http` (contract §7), and any expectation but 100-continue (RFC 9110 §10.1.1). Null if nothing.
@@ -26,7 +22,7 @@ export function unmetDemand(
 }
 
 function isWebSocket(facts: RequestFacts, method: string | undefined): boolean {
-  return method === 'GET' && facts.upgrade?.toLowerCase() === 'websocket' && !hasContent(facts);
+  return method === 'GET' && facts.upgrade?.toLowerCase() === 'websocket' && !facts.hasBody;
 }
 
 /** RFC 9110 §7.6.2: OPTIONS or TRACE that may go no further is ours to answer. */

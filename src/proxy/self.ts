@@ -1,9 +1,9 @@
-import type { ServerResponse } from 'node:http';
 import type { Identity } from '../identity/identity.ts';
 import type { CredentialScope } from '../policy/credential-scope.ts';
 import { policyNeedsInspection } from '../policy/inspection.ts';
 import type { Agent, Entry, Policy } from '../policy/policy.ts';
 import { reachableEntries } from '../policy/reach.ts';
+import type { Inbound } from './inbound.ts';
 import type { Services } from './services.ts';
 
 /** The name under which the proxy speaks for itself to clients that go through it. */
@@ -57,14 +57,17 @@ function authorityPage({ inspection, policy }: Services): Page | null {
   return { status: 200, type: 'application/x-pem-file', body: inspection.contexts.pem };
 }
 
-/** Answers with one of our own pages; `sent` is called once it is with the client's connection. */
-export function sendPage(response: ServerResponse, page: Page, sent: () => void): void {
-  response.writeHead(page.status, {
-    'Content-Type': page.type,
-    'Content-Length': Buffer.byteLength(page.body),
-    'Cache-Control': 'no-store',
-  });
-  response.end(page.body, sent);
+/** Answers with one of our own pages. */
+export function sendPage(inbound: Inbound, page: Page): void {
+  const headers = [
+    ['Content-Type', page.type],
+    ['Content-Length', String(Buffer.byteLength(page.body))],
+    ['Cache-Control', 'no-store'],
+  ].flat();
+  const hasBody = inbound.method !== 'HEAD';
+  inbound.answer(page.status, page.status === 200 ? 'OK' : 'Service Unavailable', headers, hasBody);
+  if (hasBody) inbound.write(page.body);
+  inbound.end([]);
 }
 
 const welcome = `This is Sallyport, an egress proxy: the one guarded door out of this sandbox.

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import type { Inbound } from './inbound.ts';
 
 /**
  * The body of a client's request, as undici reads it. undici destroys the body of a request that
@@ -9,30 +9,31 @@ import { Readable } from 'node:stream';
  * Who pauses whom: what undici does not take at once stops the request until it asks for more.
  */
 export class Upload extends Readable {
-  readonly #request: IncomingMessage;
+  readonly #body: Readable;
 
   /** @param counted is told of every chunk, in bytes, before it is passed on. */
-  constructor(request: IncomingMessage, counted: (bytes: number) => void) {
+  constructor(inbound: Inbound, counted: (bytes: number) => void) {
     super();
-    this.#request = request;
-    request.on('data', (chunk: Buffer) => {
+    const { body } = inbound;
+    this.#body = body;
+    body.on('data', (chunk: Buffer) => {
       if (this.destroyed) return;
       counted(chunk.length);
-      if (!this.destroyed && !this.push(chunk)) request.pause();
+      if (!this.destroyed && !this.push(chunk)) body.pause();
     });
-    request.on('end', () => this.push(null));
-    request.on('error', () => {});
-    request.on('close', () => {
-      if (!request.complete) this.destroy(new Error('the client went away in its body'));
+    body.on('end', () => this.push(null));
+    body.on('error', () => {});
+    body.on('close', () => {
+      if (!inbound.received) this.destroy(new Error('the client went away in its body'));
     });
   }
 
   override _read(): void {
-    this.#request.resume();
+    this.#body.resume();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#request.resume();
+    this.#body.resume();
     done(error);
   }
 }

@@ -33,7 +33,7 @@ export function openInspection(
       // Only an alert is the client's own word; else the two have no version or protocol in common.
       const cause = why.includes('ALERT')
         ? 'a client broke it off: most likely it does not trust the authority of this proxy (see `sallyport env`)'
-        : 'it came to nothing: TLS 1.2 or later and HTTP/1.1 are spoken here';
+        : 'it came to nothing: TLS 1.2 or later, and in it HTTP/2 or HTTP/1.1 are spoken here';
       operations.warn(`the TLS handshake of an inspected connection: ${cause}`, {
         agent,
         host,

@@ -7,6 +7,7 @@ import { type Client, ClientConnection, deadSink } from '../proxy/client-connect
 import { HttpSession } from '../proxy/http-session.ts';
 import type { HttpFront, Services } from '../proxy/services.ts';
 import { Tunnel } from '../proxy/tunnel.ts';
+import { serveHttp2 } from './http2-front.ts';
 
 /** Milliseconds that a kept-alive client may be silent between two requests. */
 const keepAliveTimeout = 65_000;
@@ -61,6 +62,9 @@ export class HttpListener implements HttpFront {
 
   serve(socket: Socket, first: Buffer, from: Client, tunnel: Tunnel | null): void {
     socket.setNoDelay(true);
+    if (tunnel !== null && 'alpnProtocol' in socket && socket.alpnProtocol === 'h2') {
+      return serveHttp2(this.#services(), socket, from, tunnel);
+    }
     this.#sessions.set(
       socket,
       new HttpSession(this.#services(), socket, from, tunnel, first.length),

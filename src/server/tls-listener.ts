@@ -9,7 +9,7 @@ import {
   type RevocationList,
   RevocationListError,
 } from '../tls/revocation-list.ts';
-import { serverAlpn, serverProtocol } from '../tls/server-options.ts';
+import { listenerAlpn, serverProtocol } from '../tls/server-options.ts';
 
 /** The files of a TLS listener cannot be used: one sentence that names the file. */
 export class TlsFilesError extends Error {
@@ -51,7 +51,7 @@ export class TlsListener {
       requestCert: clientCa !== null,
       // Decided when the handshake is over, with a line in the log.
       rejectUnauthorized: false,
-      ALPNProtocols: [...serverAlpn],
+      ALPNProtocols: [...listenerAlpn],
     });
     this.#server.on('secureConnection', (socket) => {
       const key = keyOf(socket);

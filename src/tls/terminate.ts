@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
-import { serverAlpn } from './server-options.ts';
+import { inspectionAlpn } from './server-options.ts';
 
 /** Who waits for the end of a handshake. One of the two is called, once. */
 export interface HandshakeWaiter {
@@ -11,7 +11,7 @@ export interface HandshakeWaiter {
 
 /**
  * Ends TLS here on a connected client socket, as the server that the context stands for: TLS 1.2 or
- * later, HTTP/1.1 only, no client certificate. No deadline: that is for whoever waits.
+ * later, HTTP/2 or HTTP/1.1, no client certificate. No deadline: that is for whoever waits.
  *
  * @param socket without listeners for its data
  * @param first bytes that were read from it already
@@ -27,7 +27,7 @@ export function terminateTls(
   const secure = new TLSSocket(socket, {
     isServer: true,
     secureContext: context,
-    ALPNProtocols: [...serverAlpn],
+    ALPNProtocols: [...inspectionAlpn],
     requestCert: false,
   });
   let over = false;
@@ -43,6 +43,8 @@ export function terminateTls(
   secure.once('secure', () => {
     if (over) return;
     over = true;
+    // As tls.Server does; HTTP/2 else waits for a client's 'secureConnect' that never comes.
+    Object.assign(secure, { secureConnecting: false });
     waiter.done();
   });
   return secure;

@@ -17,12 +17,16 @@ export interface Peer {
 }
 
 /** For undici's bookkeeping only: every request brings its own Host, and nothing is ever resolved. */
-const placeholder = 'http://vetted.invalid';
+const placeholder = 'https://vetted.invalid';
+
+/** Requests that one HTTP/2 connection carries at a time, if the origin does not want fewer. */
+const maxStreams = 100;
 
 /**
- * One origin as seen by one client connection: an undici client that never opens a connection by
- * itself. It uses sockets that were vetted and dialled for it, one at a time, and keeps the last
- * one while it lives; nothing is shared with any other client connection or agent.
+ * A connection to one origin as seen by one client connection: an undici client that never opens one
+ * by itself. It uses sockets that were vetted and dialled for it, one at a time, and keeps the last
+ * one while it lives; nothing is shared with any other client connection or agent. What ALPN agreed
+ * on decides the version: HTTP/2 carries many requests at once, HTTP/1.1 one.
  */
 export class OriginClient {
   readonly #client: Client;
@@ -30,14 +34,18 @@ export class OriginClient {
   #socket: Duplex | null = null;
   #peer: Peer | null = null;
   #filter: InterimFilter | null = null;
+  /** The connection, in use or supplied, speaks HTTP/2. */
+  #multiplexes = false;
 
-  constructor() {
+  /** @param multiplexes what it is supplied with speaks HTTP/2, all of it. */
+  constructor(multiplexes = false) {
+    this.#multiplexes = multiplexes;
     this.#client = new Client(placeholder, {
       connect: (_options, done) => {
         const socket = this.#next;
         this.#next = null;
         this.#socket = socket;
-        if (socket !== null) {
+        if (socket !== null && !multiplexes) {
           this.#filter = new InterimFilter(socket);
           this.#filter.expect();
         }
@@ -48,13 +56,14 @@ export class OriginClient {
           else done(null, socket as never);
         });
       },
-      pipelining: 1,
+      pipelining: multiplexes ? maxStreams : 1,
       // Deadlines are the exchange's own: one place decides how long anything may take.
       headersTimeout: 0,
       bodyTimeout: 0,
       keepAliveTimeout: 4_000,
       maxHeaderSize: 65_536,
-      allowH2: false,
+      allowH2: multiplexes,
+      ...(multiplexes ? { h2Options: { maxConcurrentStreams: maxStreams, pingInterval: 0 } } : {}),
     });
     this.#client.on('disconnect', () => {
       this.#filter = null;
@@ -62,15 +71,20 @@ export class OriginClient {
     });
   }
 
+  get multiplexes(): boolean {
+    return this.#multiplexes;
+  }
+
+  /** It has room for one more request now, on the connection that it has or could be supplied with. */
+  get isFree(): boolean {
+    const { size } = this.#client.stats;
+    return size < (this.#multiplexes ? maxStreams : 1);
+  }
+
   /** Where the connection leads that the next request will use; null if one must be dialled. */
   get ready(): Peer | null {
     const socket = this.#next ?? this.#socket;
     return socket !== null && isUsable(socket) ? this.#peer : null;
-  }
-
-  /** Where the supplied, still unused connection leads; null if there is none. */
-  get supplied(): Peer | null {
-    return this.#next !== null && isUsable(this.#next) ? this.#peer : null;
   }
 
   /**
@@ -86,13 +100,6 @@ export class OriginClient {
     this.#next?.destroy();
     this.#next = socket;
     this.#peer = peer;
-  }
-
-  /** Takes the supplied connection away, for an upgrade that undici has no part in. */
-  take(): Duplex | null {
-    const socket = this.#next;
-    this.#next = null;
-    return socket;
   }
 
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {

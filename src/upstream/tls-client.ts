@@ -7,13 +7,18 @@ export class UpstreamTlsError extends Error {
   override readonly name = 'UpstreamTlsError';
   /** The same for whoever must not read what a stranger wrote, as the end of a sentence. */
   readonly problem: string;
+  /** It speaks none of the protocols that were offered. */
+  readonly isAboutProtocols: boolean;
 
-  constructor(message: string, problem: string, cause?: unknown) {
+  constructor(message: string, problem: string, cause?: NodeJS.ErrnoException) {
     super(message, { cause });
     this.problem = problem;
+    this.isAboutProtocols = cause?.code === noProtocol;
   }
 }
 
+/** RFC 7301 §3.2, as OpenSSL reports the alert. */
+const noProtocol = 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL';
 const unknownIssuer = 'no trusted root has signed its certificate';
 
 /** By the `code` of the error; others are told by their code alone. */
@@ -23,6 +28,7 @@ const problems: ReadonlyMap<string, string> = new Map([
   ['CERT_REVOKED', 'its certificate is revoked'],
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another name'],
   ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is signed by nobody but itself'],
+  [noProtocol, 'it speaks none of the protocols that were offered'],
   ['SELF_SIGNED_CERT_IN_CHAIN', unknownIssuer],
   ['UNABLE_TO_GET_ISSUER_CERT', unknownIssuer],
   ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', unknownIssuer],
@@ -34,12 +40,16 @@ export interface TlsPeer {
   readonly host: string;
   /** Not null if the host is an address. */
   readonly ip: Ip | null;
+  /** Protocols to offer, best first; without it HTTP/1.1. */
+  readonly alpn?: readonly string[];
 }
+
+const http1: readonly string[] = ['http/1.1'];
 
 export type TlsDone = (error: Error | null, socket: TLSSocket | null) => void;
 
 /**
- * TLS towards servers: 1.2 or later, HTTP/1.1, and a certificate of a trusted root for exactly the
+ * TLS towards servers: 1.2 or later, and a certificate of a trusted root for exactly the
  * host. There is no switch that leaves a check out, and what the environment says of checks does not
  * count. No session is kept: nothing of one connection is known on the next.
  */
@@ -59,14 +69,14 @@ export class TlsClient {
    * UpstreamTlsError, or with an error of the system if the connection broke off. The caller keeps
    * the deadline, and destroys the connection if it was not met.
    */
-  secure(socket: Duplex, { host, ip }: TlsPeer, done: TlsDone): void {
+  secure(socket: Duplex, { host, ip, alpn = http1 }: TlsPeer, done: TlsDone): void {
     const secure = connect({
       socket,
       host,
       // RFC 6066 §3: an address is no server name.
       ...(ip === null ? { servername: host } : {}),
       secureContext: this.#context,
-      ALPNProtocols: ['http/1.1'],
+      ALPNProtocols: [...alpn],
       rejectUnauthorized: true,
     });
     let over = false;

@@ -90,12 +90,12 @@ describe('clients that have the lines of `sallyport env`', () => {
     assert.equal(run.stdout, 'GET /public/a HTTP/1.1\n', run.stderr);
   });
 
-  test('openssl sees one name and HTTP/1.1', { skip: missingClient('openssl') }, async () => {
+  test('openssl sees one name and HTTP/2', { skip: missingClient('openssl') }, async () => {
     const run = await shell(
       `login=$(printf %s "$HTTPS_PROXY" | sed 's,.*//demo:,,; s,@.*,,')
 P="$login" openssl s_client -proxy 127.0.0.1:${stage.proxy.port} -proxy_user demo -proxy_pass env:P -connect api.test:443 -servername api.test -alpn h2,http/1.1 -CAfile "$NODE_EXTRA_CA_CERTS" -verify_return_error </dev/null`,
     );
-    assert.match(run.stdout, /ALPN protocol: http\/1\.1/, run.stderr);
+    assert.match(run.stdout, /ALPN protocol: h2/, run.stderr);
     assert.match(run.stdout, /Verify return code: 0 \(ok\)/);
     assert.match(run.stdout, /subject=CN ?= ?api\.test/);
   });

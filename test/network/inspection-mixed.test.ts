@@ -69,11 +69,11 @@ test('an entry with a secret blocks, also with an authority', async () => {
   client.close();
 });
 
-test('a client that speaks only HTTP/2 is cut, and the operators are not told of trust', async () => {
+test('a client that speaks neither HTTP/2 nor HTTP/1.1 is cut, and the operators are not told of trust', async () => {
   await reload([onlyGet]);
-  await assert.rejects(stage.open(host, { ALPNProtocols: ['h2'] }));
+  await assert.rejects(stage.open(host, { ALPNProtocols: ['http/1.0'] }));
   await waitForLine(stage.proxy.logFile, { event: 'close', end: 'not_tls', host });
-  const told = 'HTTP/1.1 are spoken here';
+  const told = 'HTTP/2 or HTTP/1.1 are spoken here';
   await until(
     () => stage.proxy.stderr.includes(told),
     () => stage.proxy.stderr,

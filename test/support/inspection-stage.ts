@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import http2 from 'node:http2';
 import os from 'node:os';
 import path from 'node:path';
 import type tls from 'node:tls';
@@ -7,6 +8,7 @@ import { type KeyedCertificate, TestAuthority } from './certificates.ts';
 import { type DnsServer, startDnsServer } from './dns-server.ts';
 import type { EgressLine } from './egress-lines.ts';
 import { answerAll } from './http-stage.ts';
+import { Http2Origin } from './http2-origin.ts';
 import { dnsAddress } from './namespace.ts';
 import { type Origin, type Received, type Script, startTlsOrigin } from './origins.ts';
 import { agent, ProxyProcess } from './proxy-process.ts';
@@ -36,6 +38,12 @@ const sites: Readonly<Record<string, readonly [address: string, certificate: Key
   'stranger.test': ['93.184.215.17', strangers.issue(['stranger.test'])],
 };
 
+/** Origins that speak HTTP/2: `both.test` speaks HTTP/1.1, too. */
+const multiplexing: typeof sites = {
+  'h2.test': ['2606:4700::1111', roots.issue(['h2.test'])],
+  'both.test': ['2606:4700::1112', roots.issue(['both.test'])],
+};
+
 /** Entries that need inspection, beside one that does not. */
 export const allow: readonly unknown[] = [
   { host: 'api.test', methods: ['GET', 'HEAD'], paths: ['/public/**'] },
@@ -46,6 +54,8 @@ export const allow: readonly unknown[] = [
   { host: 'wrong.test', methods: ['GET'] },
   { host: 'stranger.test', methods: ['GET'] },
   { host: '93.184.215.14', methods: ['GET'] },
+  { host: 'h2.test', paths: ['/**'], methods: ['GET', 'HEAD', 'POST', 'PUT'] },
+  { host: 'both.test', paths: ['/**'] },
 ];
 
 /**
@@ -59,6 +69,8 @@ export class InspectionStage implements AsyncDisposable {
   /** PEM of the proxy's authority. */
   readonly authority: string;
   readonly origins: Origin[] = [];
+  /** `h2.test` and `both.test`. */
+  readonly http2: Http2Origin[] = [];
   /** Handshakes that origins finished, as they came. */
   readonly connections: Received[] = [];
   readonly #dns: DnsServer;
@@ -95,20 +107,41 @@ export class InspectionStage implements AsyncDisposable {
       };
       stage.origins.push(await startTlsOrigin({ address, port: 443 }, certificate, script));
     }
+    for (const [host, [address, certificate]] of Object.entries(multiplexing)) {
+      const allowHTTP1 = host === 'both.test';
+      stage.http2.push(await Http2Origin.start({ address, port: 443 }, certificate, allowHTTP1));
+    }
     return stage;
   }
 
   /** A tunnel to the host with the client's TLS in it, which trusts the proxy's authority and no other. */
+  async openTls(
+    host: string,
+    options: tls.ConnectionOptions & { readonly as?: string } = {},
+  ): Promise<tls.TLSSocket> {
+    const client = await RawClient.connect({ port: this.proxy.port });
+    const answer = await client.tunnel(`${host}:443`, options.as ?? demo);
+    if (answer.status !== 200) throw new Error(`${answer.status} ${answer.reason}`);
+    return await client.startTls({ servername: host, ca: this.authority, ...options });
+  }
+
+  /** The same, to write bytes to and read them from. */
   async open(
     host: string,
     options: tls.ConnectionOptions & { readonly as?: string } = {},
   ): Promise<RawClient> {
-    const client = await RawClient.connect({ port: this.proxy.port });
-    const answer = await client.tunnel(`${host}:443`, options.as ?? demo);
-    if (answer.status !== 200) throw new Error(`${answer.status} ${answer.reason}`);
-    return new RawClient(
-      await client.startTls({ servername: host, ca: this.authority, ...options }),
-    );
+    return new RawClient(await this.openTls(host, options));
+  }
+
+  /** The same, speaking HTTP/2. */
+  async openHttp2(
+    host: string,
+    options: tls.ConnectionOptions & { readonly as?: string } = {},
+  ): Promise<http2.ClientHttp2Session> {
+    const socket = await this.openTls(host, { ALPNProtocols: ['h2'], ...options });
+    const session = http2.connect(`https://${host}`, { createConnection: () => socket });
+    session.on('error', () => undefined);
+    return session;
   }
 
   /** Writes these bytes inside TLS and reads until the connection ends. */
@@ -131,7 +164,7 @@ export class InspectionStage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.proxy[Symbol.asyncDispose]();
-    await Promise.all(this.origins.map((origin) => origin.close()));
+    await Promise.all([...this.origins, ...this.http2].map((origin) => origin.close()));
     await this.#dns.close();
     fs.rmSync(this.#directory, { recursive: true });
   }
@@ -145,10 +178,16 @@ function listsWith(entries: readonly unknown[], more: object = {}): object {
   return { agents };
 }
 
-type Zone = Record<string, { readonly a: readonly string[] }>;
+type Zone = Record<
+  string,
+  { readonly a: readonly string[] } | { readonly aaaa: readonly string[] }
+>;
 
 function zone(): Zone {
-  return Object.fromEntries(Object.entries(sites).map(([host, [at]]) => [host, { a: [at] }]));
+  return Object.fromEntries([
+    ...Object.entries(sites).map(([host, [at]]) => [host, { a: [at] }] as const),
+    ...Object.entries(multiplexing).map(([host, [at]]) => [host, { aaaa: [at] }] as const),
+  ]);
 }
 
 function alsoAt(address: string, hosts: readonly string[]): Zone {
