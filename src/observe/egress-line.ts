@@ -13,6 +13,8 @@ const maxBytes = {
   host: 256,
   method: 64,
   path: 3072,
+  tool: 256,
+  params: 640,
   entry: 512,
   group: 128,
   policy: 64,
@@ -123,6 +125,8 @@ function target(record: EgressRecord): string {
   if (record.path !== undefined) {
     part += text(',"path":"', withoutQuery(record.path), maxBytes.path);
   }
+  if (record.tool !== undefined) part += text(',"tool":"', record.tool, maxBytes.tool);
+  if (record.params !== undefined) part += text(',"params":"', record.params, maxBytes.params);
   if (record.status !== undefined) part += `,"status":${whole(record.status)}`;
   return part;
 }

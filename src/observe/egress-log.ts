@@ -27,6 +27,10 @@ export interface EgressRecord {
   method?: string | undefined;
   /** Without the query. */
   path?: string | undefined;
+  /** Of a request to an MCP server: the tools that it calls. */
+  tool?: string | undefined;
+  /** JSON text: the arguments of those calls that the entry names. */
+  params?: string | undefined;
   status?: number | undefined;
   /** `file:line`. */
   entry?: string | undefined;

@@ -32,6 +32,8 @@ describe('a line', () => {
       port: 443,
       method: 'CONNECT',
       path: '/a/b',
+      tool: 'create_issue',
+      params: '{"repo":"storefront"}',
       status: 200,
       entry: 'registries.yaml:12',
       group: 'registry/npm',
@@ -83,6 +85,15 @@ describe('a line', () => {
   test('keeps false, zero and the empty text', () => {
     const line = parsed({ event: 'close', host: '', port: 0, bytesUp: 0, report: false });
     assert.deepEqual([line.host, line.port, line.bytes_up, line.report], ['', 0, 0, false]);
+  });
+
+  test('is escaped and bounded in what a tool call says', () => {
+    const line = parsed({ event: 'block', tool: 'x"\n'.repeat(200), params: '{"a":"é\u202e"}' });
+    assert.match(line.tool ?? '', /^(?:x"\n){25,}.{0,3}…$/u);
+    assert.ok(Buffer.byteLength(JSON.stringify(line.tool)) <= 258);
+    assert.equal(line.params, '{"a":"é\u202e"}');
+    const params = `{"a":"${'y'.repeat(900)}"}`;
+    assert.match(parsed({ event: 'block', params }).params ?? '', /^\{"a":"y{600,}…$/u);
   });
 
   test('never holds a query', () => {
@@ -139,6 +150,8 @@ describe('whatever a client sends', () => {
     port: fc.double(),
     method: wild,
     path: wild,
+    tool: wild,
+    params: wild,
     status: fc.double(),
     entry: wild,
     group: wild,

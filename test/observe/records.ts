@@ -40,6 +40,8 @@ export const fullRecord: Required<EgressRecord> = {
   port: 443,
   method: 'CONNECT',
   path: '/a/b?c=d',
+  tool: 'create_issue',
+  params: '{"repo":"storefront"}',
   status: 200,
   entry: 'registries.yaml:12',
   group: 'registry/npm',

@@ -15,6 +15,8 @@ export const egressKeys = [
   'port',
   'method',
   'path',
+  'tool',
+  'params',
   'status',
   'entry',
   'group',
@@ -51,6 +53,8 @@ export interface EgressLine {
   readonly port?: number;
   readonly method?: string;
   readonly path?: string;
+  readonly tool?: string;
+  readonly params?: string;
   readonly status?: number;
   readonly entry?: string;
   readonly group?: string;
