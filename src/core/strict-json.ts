@@ -4,24 +4,42 @@ import { isUtf8 } from 'node:buffer';
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
- * One JSON object (RFC 8259) from bytes that strangers wrote, or null: for anything but UTF-8, for a
- * value of another type, for more than `depth` levels of nesting (the object is the first), and for
- * a key twice in one object, of which readers of the same bytes would take different ones. Linear in
- * the bytes, which the caller bounds; does not throw.
+ * One JSON value (RFC 8259) from bytes that strangers wrote, which every reader understands alike.
+ * Refused are other bytes than UTF-8, a byte order mark, more than `depth` levels of nesting (the
+ * outermost list or object is the first), and a key twice in one object, of which readers of the same
+ * bytes would take different ones. Linear in the bytes, which the caller bounds; does not throw.
+ * @returns the value, or the end of a sentence that begins with what the bytes are.
  */
-export function parseStrictObject(bytes: Uint8Array, depth: number): JsonObject | null {
-  if (!isUtf8(bytes)) return null;
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+export function readStrictJson(
+  bytes: Uint8Array,
+  depth: number,
+): { readonly value: unknown } | string {
+  if (!isUtf8(bytes)) return 'is not UTF-8';
+  return parseStrictJson(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'),
+    depth,
+  );
+}
+
+/** The same of text. */
+export function parseStrictJson(text: string, depth: number): { readonly value: unknown } | string {
+  if (text.startsWith('\ufeff')) return 'begins with a byte order mark';
   const members = countMembers(text, depth);
-  if (members === -1) return null;
+  if (members === -1) return `is nested in more than ${depth} levels`;
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    return null;
+    return 'is not one JSON value';
   }
   // Of equal keys one is left, so that there are fewer than were written.
-  return isObject(value) && countKeys(value) === members ? value : null;
+  return countKeys(value) === members ? { value } : 'has a key twice in one object';
+}
+
+/** The same of bytes that must be an object; null for anything else. */
+export function parseStrictObject(bytes: Uint8Array, depth: number): JsonObject | null {
+  const read = readStrictJson(bytes, depth);
+  return typeof read !== 'string' && isObject(read.value) ? read.value : null;
 }
 
 export function isObject(value: unknown): value is JsonObject {
