@@ -131,6 +131,7 @@ const reaching: Readonly<Record<string, readonly string[]>> = {
   // To see whether somebody listens on the socket that it would take the place of.
   'src/server/unix-socket.ts': ['node:net connect'],
   'src/upstream/pool.ts': ['undici Client'],
+  'src/upstream/secret-command.ts': ['node:child_process spawn'],
   'src/upstream/system-resolver.ts': ['node:dns Resolver'],
   'src/upstream/tcp-dialer.ts': ['node:net Socket'],
   'src/upstream/trusted-roots.ts': ['node:tls getCACertificates'],
