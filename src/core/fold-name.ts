@@ -9,7 +9,10 @@ const longestFolded = 64;
  */
 export function foldName(name: string): string {
   if (name.length > longestFolded || /^[a-z0-9]*$/u.test(name)) return name;
+  // One character may become eighteen.
+  const composed = name.normalize('NFKC');
+  if (composed.length > longestFolded) return name;
   // Upper case first: the dotless i becomes an I.
-  const folded = name.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFD');
+  const folded = composed.toUpperCase().toLowerCase().normalize('NFD');
   return folded.replace(/[^\p{L}\p{N}]/gu, '') || name;
 }

@@ -32,6 +32,8 @@ interface Message {
 
 /** Levels of nesting, of which the envelope takes four. */
 const deepest = 64;
+/** In a message, and in its params. MCP has seven at most; every one is compared in many spellings. */
+const mostKeys = 64;
 /** Messages in one batch. */
 const mostMessages = 100;
 
@@ -126,20 +128,25 @@ function readAnswer(value: JsonObject): Message | string {
 
 function envelopeProblem(message: JsonObject): string | null {
   const { jsonrpc, id, params } = message as { jsonrpc?: unknown; id?: unknown; params?: unknown };
-  if (hasLookalike(message)) return lookalike;
+  const problem = lookalikeProblem(message);
+  if (problem !== null) return problem;
   if (jsonrpc !== '2.0') return 'a JSON-RPC message has no "jsonrpc": "2.0"';
   if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') {
     return 'a JSON-RPC id is neither text nor a number';
   }
   if (params === undefined || params === null) return null;
   if (!isObject(params)) return 'JSON-RPC params are not an object';
-  return hasLookalike(params) ? lookalike : null;
+  return lookalikeProblem(params);
 }
 
-const lookalike = 'a JSON-RPC key is spelled almost like one that MCP defines';
-
-function hasLookalike(object: JsonObject): boolean {
-  return Object.keys(object).some((key) => !reserved.has(key) && reserved.has(foldName(key)));
+function lookalikeProblem(object: JsonObject): string | null {
+  const keys = Object.keys(object);
+  if (keys.length > mostKeys) {
+    return `a JSON-RPC message, or its params, have more than ${mostKeys} keys`;
+  }
+  return keys.some((key) => !reserved.has(key) && reserved.has(foldName(key)))
+    ? 'a JSON-RPC key is spelled almost like one that MCP defines'
+    : null;
 }
 
 /** What `Mcp-Name` repeats. */

@@ -16,6 +16,10 @@ const call = (params: string): string =>
   `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`;
 const message = (members: string): string => `{"jsonrpc":"2.0",${members}}`;
 
+/** Members `a0` … */
+const many = (count: number): string =>
+  Array.from({ length: count }, (_, at) => `"a${at}":1`).join(',');
+
 describe('a body', () => {
   const good: readonly [what: string, text: string, expected: Partial<RpcBody>][] = [
     [
@@ -112,6 +116,7 @@ describe('a body', () => {
         named: undefined,
       },
     ],
+    ['64 keys', call(`{"name":"x","arguments":{${many(1000)}},${many(62)}}`), { messages: 1 }],
     ['a batch of one', `[${call('{"name":"a"}')}]`, { messages: 1, batch: true, named: undefined }],
     [
       '64 levels',
@@ -170,6 +175,8 @@ describe('refused', () => {
       /more than 100/,
     ],
     ['a batch in a batch', `[[${x}]]`, /not an object/],
+    ['65 keys in a message', message(`"method":"ping",${many(63)}`), /more than 64 keys/],
+    ['65 keys in params', call(`{"name":"x",${many(64)}}`), /more than 64 keys/],
     ['no version', '{"id":1,"method":"ping"}', /jsonrpc/],
     ['a version of a number', '{"jsonrpc":2.0,"method":"ping"}', /jsonrpc/],
     ['another version', '{"jsonrpc":"1.0","method":"ping"}', /jsonrpc/],

@@ -71,8 +71,8 @@ describe('a list of tools', () => {
   ];
   for (const [what, before, after] of cases) test(what, () => assert.equal(filter(before), after));
 
-  test('of a million things', () => {
-    const tools = `[${'1,'.repeat(1_000_000)}{"name":"get_"}]`;
+  test('of very many things', () => {
+    const tools = `[${'1,'.repeat(200_000)}{"name":"get_"}]`;
     assert.equal(filter(answer(tools)), answer('[{"name":"get_"}]'));
   });
 });
