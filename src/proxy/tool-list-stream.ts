@@ -62,7 +62,7 @@ export class ToolListStream {
       if (this.#size > this.#longestEvent) return this.#tooLong();
       if (end === chunk.length) break;
       at = end + endLength(chunk, end);
-      this.#afterReturn = at === chunk.length && chunk[end] === carriageReturn;
+      this.#afterReturn = at === chunk.length && chunk[at - 1] === carriageReturn;
       const problem = this.#line(chunk.subarray(end, at), out);
       if (problem !== null) return problem;
     }

@@ -53,6 +53,11 @@ describe('passed on', () => {
       ['data: 1\r', '\ndata: 2\r\n\r\n'],
       ['', 'data: 1\r\ndata: 2\r\n\r\n', ''],
     ],
+    [
+      'a whole line end, then a blank line',
+      ['data: 1\r\n', '\n: x\n'],
+      ['', 'data: 1\r\n\n: x\n', ''],
+    ],
     ['a return alone', ['data: 1\r', 'data: 2\r\r'], ['', 'data: 1\rdata: 2\r\r', '']],
     [
       'a return, then nothing, then a line feed',
@@ -179,41 +184,48 @@ const streamText = fc
       `${mark ? '\ufeff' : ''}${lines.map((pair) => pair.join('')).join('')}${rest}`,
   );
 
-/** The same text in chunks that may end anywhere, inside characters as well. */
-function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
-  const chunks: Buffer[] = [];
-  let at = 0;
-  for (const size of sizes) {
-    chunks.push(bytes.subarray(at, at + size));
-    at += size;
-  }
-  return [...chunks, bytes.subarray(at)];
+/** The same text in chunks that may end anywhere, inside characters as well; some behind each line end. */
+function cut(bytes: Buffer, sizes: readonly number[], atEnds: boolean): Buffer[] {
+  const ends = [...bytes.toString('latin1').matchAll(/\r\n|\r|\n/gu)].map(
+    ({ index, 0: end }) => index + end.length,
+  );
+  const places = new Set(atEnds ? ends : []);
+  let place = 0;
+  for (const size of sizes) place += size;
+  places.add(place);
+  const sorted = [0, ...places, bytes.length].toSorted((one, other) => one - other);
+  return sorted.map((at, index) => bytes.subarray(at, sorted[index + 1] ?? bytes.length));
 }
 
 test('clients get the same events, filtered, however the stream is cut', () => {
   let filtered = 0;
   fc.assert(
-    fc.property(streamText, fc.array(fc.integer({ min: 0, max: 30 })), (text, sizes) => {
-      const bytes = Buffer.from(text);
-      const whole = run([bytes]);
-      const pieces = run(cut(bytes, sizes));
-      assert.equal(pieces === null, whole === null);
-      if (whole === null || pieces === null) return;
-      assert.deepEqual(pieces, whole);
-      for (const lenient of [false, true]) {
-        const expected = eventsOf(bytes, lenient).map((event) => {
-          const changed = filterToolText(event.data, admits);
-          assert.notEqual(typeof changed, 'string');
-          if (changed === null || typeof changed === 'string') return event;
-          filtered++;
-          return { ...event, data: changed.text };
-        });
-        assert.deepEqual(eventsOf(whole, lenient), expected);
-      }
-    }),
-    { numRuns: 2000 },
+    fc.property(
+      streamText,
+      fc.array(fc.integer({ min: 0, max: 30 })),
+      fc.boolean(),
+      (text, sizes, atEnds) => {
+        const bytes = Buffer.from(text);
+        const whole = run([bytes]);
+        const pieces = run(cut(bytes, sizes, atEnds));
+        assert.equal(pieces === null, whole === null);
+        if (whole === null || pieces === null) return;
+        assert.deepEqual(pieces, whole);
+        for (const lenient of [false, true]) {
+          const expected = eventsOf(bytes, lenient).map((event) => {
+            const changed = filterToolText(event.data, admits);
+            assert.notEqual(typeof changed, 'string');
+            if (changed === null || typeof changed === 'string') return event;
+            filtered++;
+            return { ...event, data: changed.text };
+          });
+          assert.deepEqual(eventsOf(whole, lenient), expected);
+        }
+      },
+    ),
+    { numRuns: 8000 },
   );
-  assert.ok(filtered > 100, `only ${filtered} events were filtered`);
+  assert.ok(filtered > 300, `only ${filtered} events were filtered`);
 });
 
 /** All that comes out; null after a problem. */
