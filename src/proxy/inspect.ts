@@ -33,18 +33,20 @@ export function inspect(
   if (inner == null) waiter.failed({ end: 'policy_changed', cut: 'policy_changed' });
 }
 
-/** Who says no to our leaf does so by an alert; who only goes away has changed its mind. */
+/**
+ * The client ended the handshake, and has seen our leaf by then: with an alert that says what it does
+ * not like, or, if it pins what it expects, often without a word.
+ */
 function brokenOff(
   exchange: Exchange,
   inspection: InspectionServices,
   { code }: NodeJS.ErrnoException,
 ): TunnelEnd {
-  if (code === undefined || !code.startsWith('ERR_SSL')) return { end: 'client', cut: undefined };
   inspection.distrusted({
     agent: exchange.agent?.id ?? '',
     host: exchange.host ?? '',
     entry: exchange.decision?.entry?.at ?? '',
-    why: code,
+    why: code ?? 'closed without an alert',
   });
   return { end: 'not_tls', cut: 'not_tls' };
 }
