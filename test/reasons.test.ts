@@ -43,6 +43,12 @@ const byStatus: Readonly<Record<string, readonly Reason[]>> = {
   508: ['loop'],
 };
 
+/** Beyond the contract's table: conditions of requests, and secrets, that came after it. */
+const beyond: Readonly<Record<string, readonly Reason[]>> = {
+  403: ['header_not_allowed', 'content_type_not_allowed', 'tool_not_allowed'],
+  503: ['secret_unavailable'],
+};
+
 /** RFC 9209 §2.3: the registered proxy error types. */
 const proxyErrors: ReadonlySet<string> = new Set([
   'dns_timeout',
@@ -80,8 +86,9 @@ const proxyErrors: ReadonlySet<string> = new Set([
 ]);
 
 describe('reasons', () => {
-  test('are those of the contract, with its statuses', () => {
-    const expected = Object.entries(byStatus).flatMap(([status, codes]) =>
+  test('are those of the contract and a few more, with their statuses', () => {
+    const known = [...Object.entries(byStatus), ...Object.entries(beyond)];
+    const expected = known.flatMap(([status, codes]) =>
       codes.map((code) => [code, status === 'cut' ? 0 : Number(status)] as const),
     );
     const actual = Object.entries(reasons).map(([code, { status }]) => [code, status] as const);

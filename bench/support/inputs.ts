@@ -1,4 +1,5 @@
 import type { EntrySpec, PolicySpec } from '../../src/policy/build.ts';
+import { unconditional } from '../../src/policy/entry-conditions.ts';
 import { isHostPattern, parsePattern } from '../../src/policy/pattern.ts';
 
 /** Numbers from 0 up to 1, the same ones in every run (mulberry32). */
@@ -22,9 +23,7 @@ export function entrySpec(host: string, line: number): EntrySpec {
     ports: [443],
     addresses: [],
     until: Number.POSITIVE_INFINITY,
-    methods: undefined,
-    paths: undefined,
-    inject: false,
+    ...unconditional,
     upload: undefined,
     note: undefined,
     file: 'bench.yaml',

@@ -14,8 +14,10 @@ export interface Question {
   readonly policy: Policy;
   readonly agent: string;
   readonly target: string;
-  /** Undefined: GET where the target is a URL. */
+  /** Undefined where the target is a URL: POST to call a tool, else GET. */
   readonly method: string | undefined;
+  /** Name of an MCP tool that a request to the URL calls; undefined: not asked about. */
+  readonly tool?: string | undefined;
   /** Ms since the epoch. */
   readonly at: number;
   readonly guard: AddressGuard;
@@ -90,15 +92,17 @@ export function evaluate(question: Question): Outcome {
 }
 
 function decideFor(question: Question, agent: Agent, written: WrittenTarget): Outcome {
-  const { policy, guard, at } = question;
+  const { policy, guard, at, method, tool } = question;
+  const defaultMethod = tool === undefined ? 'GET' : 'POST';
   const { host, ip, port } = written.target;
   const request: DecisionRequest = {
     host,
     ip,
     port,
     scheme: written.scheme,
-    method: written.path === undefined ? undefined : (question.method ?? 'GET'),
+    method: written.path === undefined ? undefined : (method ?? defaultMethod),
     path: written.path,
+    tools: tool === undefined ? undefined : [tool],
     scope: question.scope,
     inspects: question.inspects,
   };
@@ -112,8 +116,7 @@ function decideFor(question: Question, agent: Agent, written: WrittenTarget): Ou
     const near = reason === 'denied' ? [] : nearest(policy, agent, request, at);
     const whole = decide(policy, agent, { ...request, scope: undefined }, at);
     const withheld = whole.verdict === 'allow' ? whole.entry : null;
-    const { entry, inspect } = decision;
-    const uninspected = inspect && !(question.inspects && entry?.inject !== true);
+    const uninspected = decision.inspect && !question.inspects;
     return { ...known, verdict, reason, decision, withheld, near, uninspected };
   }
   const refusal = ip === null ? 'ok' : guard.check(ip, port, addresses);

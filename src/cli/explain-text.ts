@@ -5,6 +5,7 @@ import type { Cidr, Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import { isMetadataName, neverGranted } from '../policy/address-guard.ts';
 import type { Agent, Entry } from '../policy/policy.ts';
+import { allowedParts, changes, failedPhrase } from './condition-text.ts';
 import { type Outcome, schemeOf } from './evaluate.ts';
 import type { Styles } from './output.ts';
 
@@ -75,7 +76,7 @@ function schemePhrase(outcome: Outcome): string {
 
 function inspectedPhrase({ written }: Outcome): string {
   const request = written?.scheme === 'connect' ? 'each request in it is decided' : 'it is decided';
-  return `; TLS is inspected, and ${request} by its method and path`;
+  return `; TLS is inspected, and ${request} by what it asks for`;
 }
 
 function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string {
@@ -104,9 +105,12 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
       return `A deny entry blocks ${host}; it wins over every allow entry.`;
     case 'method_not_allowed':
     case 'path_not_allowed':
+    case 'header_not_allowed':
+    case 'content_type_not_allowed':
+    case 'tool_not_allowed':
       return outcome.uninspected
-        ? `${host} is allowed only with conditions that need TLS inspection, ${uninspectedWhy(outcome)}.`
-        : `${host} is allowed, but not with this ${reason === 'path_not_allowed' ? 'path' : 'method'}.`;
+        ? `${host} is allowed only with conditions that need TLS inspection, and there is no authority: \`sallyport ca init\` makes one.`
+        : `${host} is allowed, but not ${failedPhrase(outcome.decision?.failed ?? null)}.`;
     case 'address_not_allowed':
       return `${host} is an address that no entry of agent ${agent} can open.`;
     case 'loop':
@@ -114,12 +118,6 @@ function reasonSentence(reason: Reason, outcome: Outcome, asked: Asked): string 
     default:
       return `${reason.replaceAll('_', ' ')}.`;
   }
-}
-
-function uninspectedWhy({ decision }: Outcome): string {
-  return decision?.entry?.inject === true
-    ? 'and `inject` is not built yet'
-    : 'and there is no authority: `sallyport ca init` makes one';
 }
 
 /** Where that stands, and who did it, when and why as far as it says so. */
@@ -152,6 +150,8 @@ function entryBlock(
   const lines = [`${style.bold(entry.at)}  ${entry.action} entry${group}`];
   const line = files.get(entry.file)?.split(/\r?\n/u)[entry.line - 1];
   if (line !== undefined) lines.push(`    ${style.cyan(line.trim())}`);
+  for (const part of allowedParts(entry)) lines.push(`    allows ${part}`);
+  for (const change of changes(entry)) lines.push(`    ${change}`);
   if (entry.note !== undefined) lines.push(`    note: ${entry.note}`);
   return lines;
 }
@@ -199,6 +199,9 @@ function adviceBlock(outcome: Outcome, style: Styles): string[] {
       return [`To let it go on: ${style.cyan(`sallyport unquarantine ${agent.id}`)}`];
     case 'method_not_allowed':
     case 'path_not_allowed':
+    case 'header_not_allowed':
+    case 'content_type_not_allowed':
+    case 'tool_not_allowed':
       return [conditionAdvice(decision?.entry ?? null, agent)];
     default:
       return [];
@@ -206,11 +209,9 @@ function adviceBlock(outcome: Outcome, style: Styles): string[] {
 }
 
 function conditionAdvice(entry: Entry | null, agent: Agent): string {
-  const allowed = [
-    entry?.methods === undefined ? '' : `methods ${entry.methods.join(', ')}`,
-    entry?.paths === undefined ? '' : `paths ${entry.paths.join(', ')}`,
-  ].filter((part) => part !== '');
-  return `The entry allows ${allowed.join(' and ')}. To change it, edit ${entry?.at ?? agent.at}, or ask ${agent.owner}.`;
+  const allowed = entry === null ? [] : allowedParts(entry);
+  const says = allowed.length === 0 ? '' : `The entry allows ${allowed.join(' and ')}. `;
+  return `${says}To change it, edit ${entry?.at ?? agent.at}, or ask ${agent.owner}.`;
 }
 
 /** Metadata services and the like: no line to write would help. */

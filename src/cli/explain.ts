@@ -15,10 +15,12 @@ import { CommandError, type Io } from './io.ts';
 import { addSettingsOptions, settingsFor } from './options.ts';
 import { styles, writeJson, writeProblems } from './output.ts';
 import { scopeForAgent } from './scope-option.ts';
+import type { WrittenTarget } from './target.ts';
 
 interface ExplainOptions {
   readonly agent: string;
   readonly method?: string;
+  readonly tool?: string;
   readonly at?: string;
   readonly only?: readonly string[];
   readonly json?: boolean;
@@ -28,6 +30,7 @@ const EXAMPLES = `
 Examples:
   sallyport explain --agent demo registry.npmjs.org
   sallyport explain --agent demo git.example.com:22 --json
+  sallyport explain --agent demo https://mcp.example.com/mcp --tool search
   sallyport explain --agent demo http://deb.debian.org/debian/ --method POST --at 2027-01-01T00:00:00Z
 `;
 
@@ -43,6 +46,7 @@ export function createCommand(io: Io): Command {
     )
     .requiredOption('--agent <id>', 'the agent that asks')
     .option('--method <method>', 'the method of a request to a URL (default GET)')
+    .option('--tool <name>', 'an MCP tool that a request to a URL calls (by POST)')
     .option(
       '--only <scope...>',
       'with a credential narrowed to these: NAME, group:NAME, host:PATTERN',
@@ -70,7 +74,8 @@ export function createCommand(io: Io): Command {
     const scope = scopeOf(policy, options);
     const inspects = hasAuthority(settings.certs, io.clock.now());
     const known = { policy, guard, inspects, revocations, scope };
-    const outcome = evaluate({ ...known, agent, target, method, at });
+    const outcome = evaluate({ ...known, agent, target, method, tool: options.tool, at });
+    if (options.tool !== undefined && outcome.written !== null) requireUrl(outcome.written);
     if (outcome.verdict === 'block') io.exitStatus = 1;
     if (options.json) writeJson(io.stdout, jsonOf(outcome, options.agent, policy.digest));
     else {
@@ -134,6 +139,12 @@ function jsonOf(outcome: Outcome, agent: string, policy: string): Record<string,
     inspect: decision?.inspect ?? false,
     near: near.map((item) => ({ entry: item.entry.at, host: item.entry.pattern, why: item.why })),
   };
+}
+
+/** @throws CommandError (2) */
+function requireUrl({ path }: WrittenTarget): void {
+  if (path !== undefined) return;
+  throw new CommandError('--tool: tools are called at a URL. Write https://HOST/PATH.', 2);
 }
 
 /** @throws CommandError (2) */

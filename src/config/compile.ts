@@ -11,7 +11,6 @@ import {
 import { checkPresence, crossCheck } from './cross-check.ts';
 import type { Report } from './fields.ts';
 import { type FileReader, systemFiles } from './file-reader.ts';
-import type { Injection } from './inject.ts';
 import { type IssuerDefinition, issuerOf } from './issuers.ts';
 import { keyFileProblems } from './key-files.ts';
 import { lint } from './lint.ts';
@@ -40,8 +39,6 @@ export interface CompileResult {
   /** Twelve hexadecimal digits, of these files whether or not they compile. */
   readonly digest: string;
   readonly counts: Counts;
-  /** `at` (`file:line`) of an entry with `inject` → what to inject. */
-  readonly injections: ReadonlyMap<string, readonly Injection[]>;
 }
 
 export interface Counts {
@@ -108,7 +105,6 @@ function compile(
   lint(documents, context, report);
   // What is missing may stand in the file that could not be read.
   if (complete) checkPresence(documents, report);
-  const injections = collectInjections(documents, report);
   const digest = digestOf(files);
   return {
     policy: hasErrors(problems) ? null : build(documents, digest),
@@ -116,7 +112,6 @@ function compile(
     files: new Map([...files].map(([path, bytes]) => [path, decoder.decode(bytes)])),
     digest,
     counts: countsOf(files, documents),
-    injections,
     issuers: documents.flatMap((document) => document.issuers),
   };
 }
@@ -160,24 +155,4 @@ function countsOf(
     groups: groups.length,
     entries: [...lists, ...top].reduce((sum, list) => sum + list.length, 0),
   };
-}
-
-/** An entry is found again by its line, so that two with `inject` cannot share one. */
-function collectInjections(
-  documents: readonly AllowlistFile[],
-  report: Report,
-): Map<string, readonly Injection[]> {
-  const injections = new Map<string, readonly Injection[]>();
-  for (const { groups, agents } of documents) {
-    for (const entry of [...groups, ...agents].flatMap(({ allow }) => allow)) {
-      if (!entry.inject) continue;
-      const at = formatPlace(entry.at);
-      if (injections.has(at)) {
-        const message = 'two entries with `inject` stand on one line';
-        report(entry.at, 'conflicting-keys', message, 'Give each a line of its own.');
-      }
-      injections.set(at, entry.injections);
-    }
-  }
-  return injections;
 }

@@ -1,3 +1,4 @@
+import type { EntryConditions } from '../policy/entry-conditions.ts';
 import { parsePathPattern } from '../policy/path-pattern.ts';
 import type { Scheme } from '../policy/policy.ts';
 import { clip } from './clip.ts';
@@ -16,7 +17,15 @@ import {
   text,
   uniqueListOf,
 } from './fields.ts';
-import { type Injection, readInjections } from './inject.ts';
+import { readInjections } from './inject.ts';
+import type { Position } from './problem.ts';
+import {
+  readContentTypes,
+  readHeaderNames,
+  readHeaderRules,
+  readQueryRules,
+  readToolRules,
+} from './request-fields.ts';
 import { parseSize, parseTime } from './units.ts';
 
 /** Every key of the long form of an entry, with the type of its value. */
@@ -31,31 +40,43 @@ export const entryFields = {
   note: prose(500),
   methods: notEmpty(uniqueListOf(parsed(parseMethod), 'methods', '[GET, HEAD]', String)),
   paths: notEmpty(uniqueListOf(parsed(parsePath), 'path patterns', '["/a/**"]', String)),
+  query: readQueryRules,
+  headers: readHeaderRules,
+  'content-types': readContentTypes,
+  'max-body': parsed(parseSize),
+  tools: readToolRules,
   broad: boolean,
   upload: parsed(parseSize),
   inject: notEmpty(readInjections),
+  pass: readHeaderNames,
   group: text,
 };
 
 export type EntryFields = FieldValues<typeof entryFields>;
 
 /** What an entry may carry beside its target. */
-export interface Conditions {
+export interface Conditions extends EntryConditions {
   readonly addresses: NonNullable<EntryFields['values']['addresses']>;
   readonly until: number;
-  readonly methods: readonly string[] | undefined;
-  readonly paths: readonly string[] | undefined;
   readonly broad: boolean;
   readonly note: string | undefined;
   readonly upload: number | undefined;
-  readonly inject: boolean;
-  readonly injections: readonly Injection[];
 }
 
-/** Keys that grant or narrow; on a deny entry they would make a hole in it, or mean nothing. */
-const allowOnly = ['addresses', 'methods', 'paths', 'upload', 'inject'] as const;
 /** Keys that need to see inside the connection. */
-const httpOnly = ['methods', 'paths', 'inject'] as const;
+const httpOnly = [
+  'methods',
+  'paths',
+  'query',
+  'headers',
+  'content-types',
+  'max-body',
+  'tools',
+  'inject',
+  'pass',
+] as const;
+/** Keys that grant or narrow; on a deny entry they would make a hole in it, or mean nothing. */
+const allowOnly = ['addresses', 'upload', ...httpOnly] as const;
 
 export function readConditions(
   fields: EntryFields,
@@ -65,6 +86,7 @@ export function readConditions(
 ): Conditions {
   if (deny) reportDenyKeys(fields, report);
   if (scheme === 'tcp') reportHttpKeys(fields, report);
+  reportPass(fields, report);
   const { values } = fields;
   if (values.broad === true && !fields.keys.has('note')) {
     const message = '`broad: true` needs a `note` that says why';
@@ -75,12 +97,44 @@ export function readConditions(
     until: values.until ?? Number.POSITIVE_INFINITY,
     methods: values.methods,
     paths: values.paths,
+    query: values.query,
+    headers: values.headers,
+    contentTypes: values['content-types'],
+    maxBody: values['max-body'],
+    tools: values.tools,
+    inject: values.inject,
+    pass: values.pass ?? [],
     broad: values.broad ?? false,
     note: values.note,
     upload: values.upload,
-    inject: fields.keys.has('inject'),
-    injections: values.inject ?? [],
   };
+}
+
+/** `pass` is an exception to what `inject` takes away. */
+function reportPass({ keys, values }: EntryFields, report: Report): void {
+  const at = keys.get('pass');
+  if (at === undefined) return;
+  if (!keys.has('inject')) {
+    const message = '`pass` without `inject`: only an entry that injects takes credentials away';
+    report(at, 'conflicting-keys', message, 'Leave it out.');
+    return;
+  }
+  const injected = values.inject?.map(({ header }) => header);
+  reportNotPassed(at, values.pass, injected, 'is the one that `inject` sets', report);
+  reportNotPassed(at, values.pass, values.headers?.strip, 'is one that `strip` takes away', report);
+}
+
+function reportNotPassed(
+  at: Position,
+  pass: readonly string[] | undefined,
+  others: readonly string[] | undefined,
+  why: string,
+  report: Report,
+): void {
+  const name = pass?.find((header) => others?.includes(header));
+  if (name === undefined) return;
+  const hint = 'Take it out of `pass`: what the client sends there does not reach the host.';
+  report(at, 'conflicting-keys', `\`pass\`: \`${name}\` ${why}`, hint);
 }
 
 function reportDenyKeys(fields: EntryFields, report: Report): void {

@@ -1,11 +1,11 @@
 import type { EntrySpec } from '../policy/build.ts';
+import { unconditional } from '../policy/entry-conditions.ts';
 import { type HostPattern, parsePattern } from '../policy/pattern.ts';
 import type { Scheme } from '../policy/policy.ts';
 import { clip } from './clip.ts';
 import { type EntryFields, entryFields, readConditions } from './entry-fields.ts';
 import { parseEntryForm } from './entry-form.ts';
 import { expected, type Reader, type Report, readFields } from './fields.ts';
-import type { Injection } from './inject.ts';
 import type { Position } from './problem.ts';
 import type { YamlMap } from './yaml.ts';
 
@@ -15,7 +15,6 @@ export interface EntryLine extends EntrySpec {
   readonly at: Position;
   /** The author says that a wildcard over strangers' names is meant. */
   readonly broad: boolean;
-  readonly injections: readonly Injection[];
 }
 
 /** `- group: NAME` in an agent's allow list. */
@@ -194,12 +193,9 @@ function plainEntry(at: Position): Omit<EntryLine, 'pattern' | 'scheme' | 'ports
     line: at.line,
     addresses: [],
     until: Number.POSITIVE_INFINITY,
-    methods: undefined,
-    paths: undefined,
-    inject: false,
+    ...unconditional,
     upload: undefined,
     note: undefined,
     broad: false,
-    injections: [],
   };
 }

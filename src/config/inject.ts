@@ -1,73 +1,44 @@
+import type { Injection, InjectionScheme } from '../policy/injection.ts';
 import { clip } from './clip.ts';
 import {
+  boolean,
+  type FieldValues,
   fieldsOf,
   listOf,
-  notEmpty,
+  parsed,
   prose,
   type Reader,
   type Report,
-  readFields,
   text,
 } from './fields.ts';
-import type { YamlNode } from './yaml.ts';
-
-/** A header with a secret that the proxy adds to inspected requests of an entry (contract §7). */
-export interface Injection {
-  /** Field name, lower case. */
-  readonly header: string;
-  /** The field's value; `{secret}` stands for the secret. */
-  readonly value: string;
-  readonly secret: SecretSource;
-}
-
-/** Where the secret comes from. It is never in a file that is checked in. */
-export type SecretSource =
-  | { readonly kind: 'env'; readonly name: string }
-  | { readonly kind: 'file'; readonly path: string }
-  | { readonly kind: 'command'; readonly argv: readonly [string, ...string[]] };
+import { parseHeaderName } from './header-name.ts';
+import { readSecret } from './secret-source.ts';
 
 const EXAMPLE = '{header: authorization, value: "Bearer {secret}", secret: {env: NAME}}';
+const FORMS = `\`${EXAMPLE}\`, \`{bearer: true, secret: …}\` or \`{basic: USER, secret: …}\``;
 
-/** Framing, routing and hop-by-hop fields are the proxy's own business (RFC 9110 §7.6.1). */
-const reserved: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'via',
-]);
-
-const injectionFields = { header: text, value: prose(1000), secret: readSecret };
-const secretFields = {
-  env: text,
-  file: text,
-  command: notEmpty(listOf(text, 'arguments', '[PROGRAM, ARGUMENT]')),
+const injectionFields = {
+  header: parsed(parseHeaderName),
+  value: prose(1000),
+  bearer: boolean,
+  basic: text,
+  secret: readSecret,
 };
+
+type InjectionFields = FieldValues<typeof injectionFields>;
+
 const readParts = fieldsOf(injectionFields, EXAMPLE);
 
-/** One item of `inject`. */
-export const readInjection: Reader<Injection> = (node, name, report) => {
+/** One item of `inject`: a header and its value, or one of the two usual schemes by its name. */
+const readInjection: Reader<Injection> = (node, name, report) => {
   const parts = readParts(node, name, report);
   if (parts === undefined) return undefined;
-  const { header, value, secret } = parts.values;
-  for (const key of Object.keys(injectionFields)) {
-    if (!parts.keys.has(key)) {
-      report(parts.at, 'missing-key', `${name}: \`${key}\` is missing`, `Write \`${EXAMPLE}\`.`);
-    }
+  const field = readField(parts, name, report);
+  if (!parts.keys.has('secret')) {
+    report(parts.at, 'missing-key', `${name}: \`secret\` is missing`, `Write ${FORMS}.`);
   }
-  if (header === undefined || value === undefined || secret === undefined) return undefined;
-  const complaint = headerComplaint(header) ?? valueComplaint(value);
-  if (complaint === null) return { header: header.toLowerCase(), value, secret };
-  report(parts.at, 'bad-inject', `${name}: ${complaint.message}`, complaint.hint);
-  return undefined;
+  const { secret } = parts.values;
+  return field === undefined || secret === undefined ? undefined : { ...field, secret };
 };
 
 /** `inject` as a whole: no header twice. */
@@ -76,30 +47,59 @@ export const readInjections: Reader<readonly Injection[]> = (node, name, report)
   const seen = new Set<string>();
   for (const { header } of list ?? []) {
     if (seen.has(header)) {
-      report(
-        node.at,
-        'duplicate-value',
-        `${name}: the header \`${header}\` is set twice`,
-        'Set it once.',
-      );
+      const message = `${name}: the header \`${header}\` is set twice`;
+      report(node.at, 'duplicate-value', message, 'Set it once.');
     }
     seen.add(header);
   }
   return list;
 };
 
-function headerComplaint(header: string): { message: string; hint: string } | null {
-  if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/u.test(header)) {
-    return {
-      message: `\`${clip(header)}\` is not a header name`,
-      hint: 'Write a name such as authorization or x-api-key.',
-    };
+type Field = Omit<Injection, 'secret'>;
+
+function readField(parts: InjectionFields, name: string, report: Report): Field | undefined {
+  const { keys, values, at } = parts;
+  const forms = [keys.has('header') || keys.has('value'), keys.has('bearer'), keys.has('basic')];
+  if (forms.filter(Boolean).length > 1) {
+    const message = `${name}: one of \`header\` with \`value\`, \`bearer\` and \`basic\` says what is added`;
+    report(at, 'conflicting-keys', message, `Write ${FORMS}.`);
+    return undefined;
   }
-  if (!reserved.has(header.toLowerCase())) return null;
-  return {
-    message: `\`${clip(header)}\` belongs to the proxy and cannot be injected`,
-    hint: 'Inject a header that carries a credential, such as authorization or x-api-key.',
-  };
+  if (keys.has('bearer')) return readBearer(parts, name, report);
+  if (keys.has('basic')) return values.basic === undefined ? undefined : basic(parts, name, report);
+  for (const key of ['header', 'value'] as const) {
+    if (!keys.has(key)) {
+      report(at, 'missing-key', `${name}: \`${key}\` is missing`, `Write ${FORMS}.`);
+    }
+  }
+  const { header, value } = values;
+  if (header === undefined || value === undefined) return undefined;
+  const complaint = valueComplaint(value);
+  if (complaint === null) return { header, scheme: { kind: 'template', value } };
+  report(at, 'bad-inject', `${name}: ${complaint.message}`, complaint.hint);
+  return undefined;
+}
+
+function readBearer(parts: InjectionFields, name: string, report: Report): Field | undefined {
+  const { bearer } = parts.values;
+  if (bearer === true) return authorization({ kind: 'template', value: 'Bearer {secret}' });
+  if (bearer === undefined) return undefined;
+  const message = `${name}: \`bearer: false\` says nothing`;
+  report(parts.at, 'bad-inject', message, 'Write `bearer: true`, or leave the item out.');
+  return undefined;
+}
+
+/** RFC 7617 §2: a colon would end the user's name. */
+function basic(parts: InjectionFields, name: string, report: Report): Field | undefined {
+  const { basic: user = '' } = parts.values;
+  if (/^[\x20-\x39\x3b-\x7e]{1,255}$/u.test(user)) return authorization({ kind: 'basic', user });
+  const message = `${name}: \`${clip(user)}\` is not the name of a user`;
+  report(parts.at, 'bad-inject', message, 'Write the name alone, in ASCII and without a colon.');
+  return undefined;
+}
+
+function authorization(scheme: InjectionScheme): Field {
+  return { header: 'authorization', scheme };
 }
 
 function valueComplaint(value: string): { message: string; hint: string } | null {
@@ -114,71 +114,4 @@ function valueComplaint(value: string): { message: string; hint: string } | null
     message: 'the value holds characters outside visible ASCII',
     hint: 'Write ASCII, on one line.',
   };
-}
-
-/** Exactly one of `env`, `file` and `command`. */
-function readSecret(node: YamlNode, name: string, report: Report): SecretSource | undefined {
-  if (node.kind === 'scalar') {
-    const message = `${name}: a secret is never written into this file`;
-    report(
-      node.at,
-      'bad-inject',
-      message,
-      'Say where it is: `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`.',
-    );
-    return undefined;
-  }
-  if (node.kind !== 'map') {
-    report(
-      node.at,
-      'wrong-type',
-      `${name}: expected a map`,
-      'Write `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`.',
-    );
-    return undefined;
-  }
-  const { values, keys } = readFields(node, secretFields, report);
-  if (keys.size !== 1) {
-    report(
-      node.at,
-      'bad-inject',
-      `${name}: ${keys.size} sources; there is exactly one`,
-      'Keep one of env, file and command.',
-    );
-    return undefined;
-  }
-  return sourceOf(values, node, name, report);
-}
-
-function sourceOf(
-  values: {
-    readonly env?: string | undefined;
-    readonly file?: string | undefined;
-    readonly command?: readonly string[] | undefined;
-  },
-  node: YamlNode,
-  name: string,
-  report: Report,
-): SecretSource | undefined {
-  if (values.file !== undefined) return { kind: 'file', path: values.file };
-  if (values.command !== undefined) {
-    const [program, ...rest] = values.command;
-    if (program !== undefined) return { kind: 'command', argv: [program, ...rest] };
-    report(
-      node.at,
-      'empty-list',
-      `${name}: the command is empty`,
-      'Write `{command: [PROGRAM, ARGUMENT]}`.',
-    );
-    return undefined;
-  }
-  if (values.env === undefined) return undefined;
-  if (/^[A-Za-z_][A-Za-z0-9_]*$/u.test(values.env)) return { kind: 'env', name: values.env };
-  report(
-    node.at,
-    'bad-inject',
-    `${name}: \`${clip(values.env)}\` is not a variable name`,
-    'Write the name alone, without $ or braces.',
-  );
-  return undefined;
 }

@@ -174,7 +174,7 @@ function lintPorts({ ports, pattern, at }: EntryLine, report: Report): void {
 }
 
 function lintInjections(entry: EntryLine, report: Report, reportUnlessNoted: Report): void {
-  if (!entry.inject) return;
+  if (entry.inject === undefined) return;
   const { pattern, at } = entry;
   if (reachOfStrangers(pattern) !== null) {
     const message = `\`${pattern.text}\`: the secret would go to names that belong to strangers`;

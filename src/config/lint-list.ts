@@ -55,15 +55,21 @@ function grantsSame(a: EntryLine, b: EntryLine): boolean {
     a.scheme === b.scheme &&
     a.until === b.until &&
     a.upload === b.upload &&
-    !a.inject &&
-    !b.inject &&
+    a.inject === undefined &&
+    b.inject === undefined &&
     sameSet(a.methods, b.methods) &&
     sameSet(a.paths, b.paths) &&
+    otherConditions(a) === otherConditions(b) &&
     sameSet(
       a.addresses.map(({ text }) => text),
       b.addresses.map(({ text }) => text),
     )
   );
+}
+
+/** In the order in which they are written: what differs in that alone is not worth a warning. */
+function otherConditions({ query, headers, contentTypes, maxBody, tools }: EntryLine): string {
+  return JSON.stringify([query, headers, contentTypes, maxBody, tools]);
 }
 
 function sameSet(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {

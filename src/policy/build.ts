@@ -1,4 +1,5 @@
 import type { Cidr } from '../core/ip.ts';
+import type { EntryConditions } from './entry-conditions.ts';
 import type { Issuer } from './issuer.ts';
 import type { HostPattern } from './pattern.ts';
 import type {
@@ -61,7 +62,7 @@ export interface GroupReference {
 }
 
 /** One line of an allow or deny list. Which of the two it is follows from the list it stands in. */
-export interface EntrySpec {
+export interface EntrySpec extends EntryConditions {
   readonly pattern: HostPattern;
   /** Undefined only on a deny entry: every scheme. */
   readonly scheme: Scheme | undefined;
@@ -71,12 +72,6 @@ export interface EntrySpec {
   readonly addresses: readonly Cidr[];
   /** Ms since the epoch; Infinity if it has no end. Always Infinity on a deny entry. */
   readonly until: number;
-  /** Upper-case method names; undefined = any. */
-  readonly methods: readonly string[] | undefined;
-  /** Path patterns that `parsePathPattern` accepts; undefined = any. */
-  readonly paths: readonly string[] | undefined;
-  /** The entry carries `inject`. */
-  readonly inject: boolean;
   /** Upload cap of one tunnel or request, bytes. */
   readonly upload: number | undefined;
   readonly note: string | undefined;

@@ -1,10 +1,18 @@
-import { admitsMethod, hasPort, isBuilt, needsInspection } from './conditions.ts';
+import {
+  type CompiledConditions,
+  type Condition,
+  failedCondition,
+  hasPort,
+  needsInspection,
+} from './conditions.ts';
 import { type NeededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
 import type { Near } from './nearest.ts';
 import type { Entry } from './policy.ts';
+import { queryMiss } from './query.ts';
 import { allowBits, bitOf } from './scheme-bits.ts';
 import type { RuleVisitor } from './scopes.ts';
+import { admitsTool, toolList } from './tools.ts';
 
 /** Ports shown of a longer list. */
 const MOST_PORTS = 8;
@@ -17,11 +25,18 @@ export class CoveringEntries implements RuleVisitor {
   readonly #request: DecisionRequest;
   readonly #needed: NeededGroups;
   readonly #now: number;
+  readonly #conditionsOf: (entry: Entry) => CompiledConditions | undefined;
 
-  constructor(request: DecisionRequest, needed: NeededGroups, now: number) {
+  constructor(
+    request: DecisionRequest,
+    needed: NeededGroups,
+    now: number,
+    conditionsOf: (entry: Entry) => CompiledConditions | undefined,
+  ) {
     this.#request = request;
     this.#needed = needed;
     this.#now = now;
+    this.#conditionsOf = conditionsOf;
   }
 
   nextTier(): void {}
@@ -32,24 +47,46 @@ export class CoveringEntries implements RuleVisitor {
   }
 
   #why(entry: Entry, until: number): string {
-    const { port, scheme, method, inspects } = this.#request;
+    const { port, scheme, inspects } = this.#request;
     const ports = entry.ports ?? [];
     if (!hasPort(ports, port)) return `port ${port} is not in ${list(ports)}`;
     if (entry.scheme !== undefined && (bitOf(entry.scheme) & allowBits(scheme)) === 0) {
       return `it allows ${entry.scheme}, not ${scheme}`;
     }
     if (!(this.#now < until)) return `expired ${time(until)}`;
-    if (needsInspection(entry) && !(inspects === true && isBuilt(entry))) {
+    if (needsInspection(entry) && inspects !== true) {
       return 'its conditions can only be checked by TLS inspection';
     }
-    const request = scheme === 'http' || scheme === 'https';
-    if (request && !admitsMethod(entry, method)) {
-      return `method ${method} is not in ${(entry.methods ?? []).join(', ')}`;
-    }
-    if (request && entry.paths !== undefined) {
-      return `it covers only the paths ${entry.paths.join(', ')}`;
-    }
+    const compiled = this.#conditionsOf(entry);
+    const isRequest = scheme === 'http' || scheme === 'https';
+    const failed = isRequest ? failedCondition(entry, compiled, this.#request) : null;
+    if (failed !== null) return failure(failed, entry, compiled, this.#request);
     return 'it covers the target, but a deny entry or a more specific entry decides';
+  }
+}
+
+function failure(
+  failed: Condition,
+  entry: Entry,
+  compiled: CompiledConditions | undefined,
+  { method, path = '', tools = [] }: DecisionRequest,
+): string {
+  switch (failed) {
+    case 'method':
+      return `method ${method} is not in ${(entry.methods ?? []).join(', ')}`;
+    case 'path':
+      return `it covers only the paths ${(entry.paths ?? []).join(', ')}`;
+    case 'query':
+      return queryMiss(compiled?.query ?? new Map(), path) ?? 'it does not allow this query';
+    case 'header':
+      return `it requires the headers ${(entry.headers?.require ?? []).map(({ name }) => name).join(', ')}`;
+    case 'content-type':
+      return `it takes only bodies of ${(entry.contentTypes ?? []).join(', ')}`;
+    case 'tool': {
+      const { tools: rules } = entry;
+      const refused = tools.filter((name) => rules !== undefined && !admitsTool(rules, name));
+      return `tool ${refused.join(', ')} is not among those that it allows (${rules === undefined ? 'none' : toolList(rules)})`;
+    }
   }
 }
 

@@ -1,21 +1,28 @@
 import { unmapped } from '../core/embedded-ipv4.ts';
 import type { Cidr, Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
-import { needsInspection } from './conditions.ts';
+import { type Condition, needsInspection } from './conditions.ts';
 import { type CredentialScope, neededGroups } from './credential-scope.ts';
 import type { Agent, Entry, Policy, Scheme } from './policy.ts';
+import type { RequestContent } from './request-content.ts';
 import { bitOf, HTTP, HTTPS, TCP } from './scheme-bits.ts';
 import {
+  conditionOfStage,
   EXPIRED,
   INSPECTS,
   NEEDS_INSPECTION,
+  NO_CONTENT_TYPE,
+  NO_HEADER,
   NO_HOST,
   NO_METHOD,
   NO_PATH,
   NO_PORT,
+  NO_QUERY,
   NO_SCHEME,
-  type Survey,
-} from './survey.ts';
+  NO_TOOL,
+} from './stages.ts';
+import type { Survey } from './survey.ts';
+import type { ToolRules } from './tools.ts';
 
 export { HTTP, HTTPS, TCP };
 
@@ -32,6 +39,10 @@ export interface DecisionRequest {
   readonly method: string | undefined;
   /** Origin-form with the query; undefined for a CONNECT. */
   readonly path: string | undefined;
+  /** Undefined where headers are not asked about: a CONNECT, or a target alone. */
+  readonly content?: RequestContent | undefined;
+  /** Names of the MCP tools that the request calls, maybe none; undefined = not known yet. */
+  readonly tools?: readonly string[] | undefined;
   /** What the credential was narrowed to; deny entries hold beyond it. Undefined = all of the agent's. */
   readonly scope: CredentialScope | undefined;
   /** Whoever asks can inspect TLS. Without, entries that need that block. */
@@ -54,14 +65,25 @@ export interface Decision {
   /** Ranges that the entries grant together, in no order; empty on a block. */
   readonly addresses: readonly Cidr[];
   /**
-   * Upload cap of `entry`, bytes; Infinity if it has none. Under a scope the smallest cap of all
-   * entries that allow. The agent's own limit is not in it.
+   * Upload cap of `entry`, bytes; Infinity if it has none. For a request with a method its `max-body`
+   * counts too. Under a scope the smallest cap of all entries that allow. The agent's own limit is
+   * not in it.
    */
   readonly upload: number;
   /** Ms since the epoch when an entry or grant that it rests on ends; Infinity if none does. */
   readonly until: number;
   /** TLS must be inspected: `entry` demands it, and no entry that speaks lets it pass unread. */
   readonly inspect: boolean;
+  /**
+   * The condition of `entry` that the request failed, where the reason is one of those; `query` has
+   * no reason of its own.
+   */
+  readonly failed: Condition | null;
+  /**
+   * What the request's entries say about MCP tools: a tool may be called if one of the rules admits
+   * it. Null if any tool may, as far as they go; and on a block, and in report mode.
+   */
+  readonly tools: readonly ToolRules[] | null;
 }
 
 /** What a survey's stage is called if nothing got further. */
@@ -72,6 +94,10 @@ const reasonOfStage: Readonly<Record<number, Reason>> = Object.freeze({
   [EXPIRED]: 'entry_expired',
   [NO_METHOD]: 'method_not_allowed',
   [NO_PATH]: 'path_not_allowed',
+  [NO_QUERY]: 'path_not_allowed',
+  [NO_HEADER]: 'header_not_allowed',
+  [NO_CONTENT_TYPE]: 'content_type_not_allowed',
+  [NO_TOOL]: 'tool_not_allowed',
 });
 
 const noAddresses: readonly Cidr[] = Object.freeze([]);
@@ -110,7 +136,8 @@ export function decide(
     return survey.withinScope(survey.nearest) ? report(survey, reason) : unlisted;
   }
   if (survey.nearest === null) return unlisted;
-  return { ...block(reason, survey.nearest), inspect: isInspected(survey) };
+  const failed = conditionOfStage(survey.stage);
+  return { ...block(reason, survey.nearest), inspect: isInspected(survey), failed };
 }
 
 /** Was it a request that an entry turned down which only inspection could read? */
@@ -129,10 +156,12 @@ function allow(survey: Survey, entry: Entry): Decision {
     upload: survey.upload,
     until: survey.until,
     inspect: survey.inspect,
+    failed: null,
+    tools: survey.tools,
   };
 }
 
-/** What no entry speaks for may be anything; method and path fail only in requests of its scheme. */
+/** What no entry speaks for may be anything; conditions fail only in requests of its scheme. */
 function report(survey: Survey, reason: Reason): Decision {
   const { nearest } = survey;
   const speaks = nearest !== null && survey.stage > EXPIRED;
@@ -143,9 +172,11 @@ function report(survey: Survey, reason: Reason): Decision {
     schemes: speaks ? bitOf(nearest.scheme ?? 'http') : TCP,
     entry: nearest,
     addresses: speaks ? nearest.addresses : noAddresses,
-    upload: nearest?.upload ?? Number.POSITIVE_INFINITY,
+    upload: survey.uploadOf(nearest),
     until: speaks ? survey.nearestUntil : Number.POSITIVE_INFINITY,
     inspect: isInspected(survey),
+    failed: conditionOfStage(survey.stage),
+    tools: null,
   };
 }
 
@@ -166,5 +197,7 @@ function block(reason: Reason, entry: Entry | null): Decision {
     upload: Number.POSITIVE_INFINITY,
     until: Number.POSITIVE_INFINITY,
     inspect: false,
+    failed: null,
+    tools: null,
   };
 }

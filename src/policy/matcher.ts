@@ -1,7 +1,8 @@
 import type { Ip } from '../core/ip.ts';
 import type { CidrTable } from './cidr-table.ts';
+import type { CompiledConditions } from './conditions.ts';
 import { Hits } from './hits.ts';
-import type { Agent } from './policy.ts';
+import type { Agent, Entry } from './policy.ts';
 import type { RuleTable, RuleVisitor, ScopeTable } from './scopes.ts';
 import { Survey } from './survey.ts';
 import type { LabelTrie } from './trie.ts';
@@ -24,8 +25,13 @@ export class Matcher {
     this.#networks = networks;
     this.#rules = rules;
     this.#scopes = scopes;
-    this.survey = new Survey(rules.paths);
+    this.survey = new Survey(rules.conditions);
     this.#hits = new Hits(Math.max(trie.mostHits, networks.mostHits));
+  }
+
+  /** Patterns of an entry of this policy; undefined if it has none. */
+  conditionsOf(entry: Entry): CompiledConditions | undefined {
+    return this.#rules.conditions.get(entry);
   }
 
   /** True if the agent is one of this policy: the very object, not one of the same name. */

@@ -36,7 +36,9 @@ export function nearest(
   if (!policy.matcher.knows(agent)) return [];
   const ip = request.ip === null ? null : unmapped(request.ip);
   const needed = neededGroups(request.scope, request.host, ip);
-  const covering = new CoveringEntries(request, needed, now);
+  const covering = new CoveringEntries(request, needed, now, (entry) =>
+    policy.matcher.conditionsOf(entry),
+  );
   policy.matcher.visit(agent, request.host, ip, covering);
   if (covering.found.length >= max) return covering.found.slice(0, max);
   const misses: { near: Near; distance: number }[] = [];

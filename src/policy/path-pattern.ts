@@ -1,3 +1,4 @@
+import { matchesParts } from './glob.ts';
 import type { PatternProblem } from './pattern.ts';
 
 /**
@@ -144,18 +145,5 @@ function runAt(run: readonly SegmentPattern[], segments: readonly string[], at: 
 
 /** A `*` alone is a segment that is there: not the empty one behind a trailing slash. */
 function segmentMatches(parts: SegmentPattern, segment: string): boolean {
-  const first = parts[0] as string;
-  if (parts.length === 1) return segment === first;
-  const last = parts.at(-1) as string;
-  if (segment === '' || segment.length < first.length + last.length) return false;
-  if (!segment.startsWith(first) || !segment.endsWith(last)) return false;
-  const end = segment.length - last.length;
-  let at = first.length;
-  for (let i = 1; i < parts.length - 1; i++) {
-    const part = parts[i] as string;
-    const found = segment.indexOf(part, at);
-    if (found === -1 || found + part.length > end) return false;
-    at = found + part.length;
-  }
-  return true;
+  return (parts.length === 1 || segment !== '') && matchesParts(parts, segment);
 }

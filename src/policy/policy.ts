@@ -1,4 +1,5 @@
 import type { Cidr } from '../core/ip.ts';
+import type { EntryConditions } from './entry-conditions.ts';
 import type { Issuer, WorkloadRule } from './issuer.ts';
 import type { Matcher } from './matcher.ts';
 
@@ -80,7 +81,7 @@ export interface AgentLimits {
 }
 
 /** One line of an allow or deny list, compiled. */
-export interface Entry {
+export interface Entry extends EntryConditions {
   readonly action: 'allow' | 'deny';
   /** The host pattern in canonical spelling, as `explain` and messages print it. */
   readonly pattern: string;
@@ -92,10 +93,8 @@ export interface Entry {
   readonly addresses: readonly Cidr[];
   /** The entry holds while now < until (ms since the epoch); Infinity if it has no end. */
   readonly until: number;
-  readonly methods: readonly string[] | undefined;
-  readonly paths: readonly string[] | undefined;
-  /** The entry carries `inject`: its https traffic must be inspected. */
-  readonly inject: boolean;
+  /** It has conditions or injects: on https, its traffic must be inspected. */
+  readonly conditional: boolean;
   /** Upload cap of one tunnel or request, bytes. */
   readonly upload: number | undefined;
   readonly note: string | undefined;

@@ -1,8 +1,9 @@
 import type { Cidr } from '../core/ip.ts';
 import type { EntrySpec } from './build.ts';
 import { CidrTable } from './cidr-table.ts';
+import { type CompiledConditions, compileConditions } from './conditions.ts';
+import { frozenConditions, isConditional } from './entry-conditions.ts';
 import { Matcher } from './matcher.ts';
-import { type PathPattern, parsePathPattern } from './path-pattern.ts';
 import type { Agent, Entry } from './policy.ts';
 import { type RuleTable, type ScopeGrant, ScopeTable } from './scopes.ts';
 import { TrieBuilder } from './trie-builder.ts';
@@ -16,7 +17,7 @@ export class RuleCollector {
   readonly #trie = new TrieBuilder();
   readonly #networks: Cidr[] = [];
   readonly #networkIndexes = new Map<string, number>();
-  readonly #paths = new Map<Entry, readonly PathPattern[]>();
+  readonly #conditions = new Map<Entry, CompiledConditions>();
   /** Equal lists of ports are one array. */
   readonly #ports = new Map<string, readonly number[]>();
 
@@ -69,7 +70,7 @@ export class RuleCollector {
       scopes[rule] = this.#scopes[order] as number;
       orders[rule] = order;
     }
-    return { entries, scopes, orders, starts, paths: this.#paths };
+    return { entries, scopes, orders, starts, conditions: this.#conditions };
   }
 
   #compile(spec: EntrySpec, action: Entry['action'], group: string | undefined): Entry {
@@ -84,9 +85,8 @@ export class RuleCollector {
       ports: this.#sharedPorts(spec.ports),
       addresses: addressesOf(spec, action),
       until: spec.until,
-      methods: frozen(spec.methods),
-      paths: frozen(spec.paths),
-      inject: spec.inject,
+      conditional: isConditional(spec),
+      ...frozenConditions(spec),
       upload: spec.upload,
       note: spec.note,
       file: spec.file,
@@ -94,7 +94,8 @@ export class RuleCollector {
       at,
       group,
     });
-    if (spec.paths !== undefined) this.#paths.set(entry, compilePaths(spec.paths, at));
+    const compiled = compileConditions(spec, at);
+    if (compiled !== null) this.#conditions.set(entry, compiled);
     return entry;
   }
 
@@ -125,16 +126,4 @@ function addressesOf(spec: EntrySpec, action: Entry['action']): readonly Cidr[] 
   if (action === 'deny') return noAddresses;
   if (spec.addresses.length > 0) return Object.freeze([...spec.addresses]);
   return spec.pattern.kind === 'cidr' ? Object.freeze([spec.pattern.cidr]) : noAddresses;
-}
-
-function compilePaths(paths: readonly string[], at: string): readonly PathPattern[] {
-  return paths.map((text) => {
-    const pattern = parsePathPattern(text);
-    if ('message' in pattern) throw new TypeError(`${at}: ${pattern.message}`);
-    return pattern;
-  });
-}
-
-function frozen(list: readonly string[] | undefined): readonly string[] | undefined {
-  return list === undefined ? undefined : Object.freeze([...list]);
 }

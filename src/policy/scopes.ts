@@ -1,4 +1,4 @@
-import type { PathPattern } from './path-pattern.ts';
+import type { CompiledConditions } from './conditions.ts';
 import type { Agent, Entry } from './policy.ts';
 
 /** The list of the top level. Groups follow from 1 on, then the agents' own lists. */
@@ -13,8 +13,8 @@ export interface RuleTable {
   readonly orders: Uint32Array;
   /** Terminal → its first rule; one more at the end. */
   readonly starts: Uint32Array;
-  /** Compiled `paths` of the entries that have some. */
-  readonly paths: ReadonlyMap<Entry, readonly PathPattern[]>;
+  /** Of the entries whose conditions have patterns. */
+  readonly conditions: ReadonlyMap<Entry, CompiledConditions>;
 }
 
 /** Receives the rules that a target reaches. */

@@ -1,27 +1,39 @@
 import type { Cidr } from '../core/ip.ts';
-import { admitsMethod, admitsPath, hasPort, isBuilt, needsInspection } from './conditions.ts';
+import {
+  type CompiledConditions,
+  failedCondition,
+  hasPort,
+  needsInspection,
+  uploadCap,
+} from './conditions.ts';
 import { type NeededGroups, withinGroups } from './credential-scope.ts';
 import type { DecisionRequest } from './decide.ts';
-import type { PathPattern } from './path-pattern.ts';
 import type { Entry } from './policy.ts';
 import { allowBits, bitOf, denyBits, HTTPS, TCP } from './scheme-bits.ts';
 import type { RuleVisitor } from './scopes.ts';
-
-/** How far an allow entry whose host pattern covers the target got; the furthest counts. */
-export const NO_HOST = 0;
-export const NO_PORT = 1;
-export const NO_SCHEME = 2;
-export const EXPIRED = 3;
-/** From here on the entry speaks. */
-export const NEEDS_INSPECTION = 4;
-export const NO_METHOD = 5;
-export const NO_PATH = 6;
-/** What a tunnel carries is inspected, and decided request by request. */
-export const INSPECTS = 7;
-export const ALLOWS = 8;
+import {
+  ALLOWS,
+  EXPIRED,
+  INSPECTS,
+  NEEDS_INSPECTION,
+  NO_HOST,
+  NO_PORT,
+  NO_SCHEME,
+  stageOfCondition,
+} from './stages.ts';
+import type { ToolRules } from './tools.ts';
 
 const NO_ADDRESSES: readonly Cidr[] = Object.freeze([]);
-const NO_PATTERNS: readonly PathPattern[] = Object.freeze([]);
+
+const NOTHING: DecisionRequest = Object.freeze({
+  host: '',
+  ip: null,
+  port: 0,
+  scheme: 'connect',
+  method: undefined,
+  path: undefined,
+  scope: undefined,
+});
 
 /** An allow entry that waits for the others of its tier. */
 interface Waiting {
@@ -63,11 +75,14 @@ export class Survey implements RuleVisitor {
   #opaque = false;
   #allowBits = 0;
   #denyBits = 0;
-  #method: string | undefined;
-  #path: string | undefined;
   #needed: NeededGroups;
   #now = 0;
-  #paths: ReadonlyMap<Entry, readonly PathPattern[]>;
+  /** What is asked, while it is asked. */
+  #asked: DecisionRequest = NOTHING;
+  #tools: ToolRules[] | null = null;
+  /** An entry that allows asks for no tools. */
+  #anyTool = false;
+  readonly #conditions: ReadonlyMap<Entry, CompiledConditions>;
 
   #tier = 0;
   #deniedRank = 0;
@@ -78,8 +93,8 @@ export class Survey implements RuleVisitor {
   #speakerRank = 0;
   #speakerOrder = 0;
 
-  constructor(paths: ReadonlyMap<Entry, readonly PathPattern[]>) {
-    this.#paths = paths;
+  constructor(conditions: ReadonlyMap<Entry, CompiledConditions>) {
+    this.#conditions = conditions;
   }
 
   begin(request: DecisionRequest, needed: NeededGroups, now: number): void {
@@ -90,8 +105,9 @@ export class Survey implements RuleVisitor {
     this.#opaque = false;
     this.#allowBits = allowBits(request.scheme);
     this.#denyBits = denyBits(request.scheme);
-    this.#method = request.method;
-    this.#path = request.path;
+    this.#asked = request;
+    this.#tools = null;
+    this.#anyTool = false;
     this.#needed = needed;
     this.#now = now;
     this.#tier = 0;
@@ -128,7 +144,18 @@ export class Survey implements RuleVisitor {
   /** The speaker's cap; under a scope the least, so that narrowing never lifts one. */
   get upload(): number {
     if (this.#needed !== undefined) return this.#leastUpload;
-    return this.speaker?.upload ?? Number.POSITIVE_INFINITY;
+    return this.uploadOf(this.speaker);
+  }
+
+  /** The cap of an entry on what is asked about, bytes. */
+  uploadOf(entry: Entry | null): number {
+    if (entry === null) return Number.POSITIVE_INFINITY;
+    return uploadCap(entry, this.#request && this.#asked.method !== undefined);
+  }
+
+  /** The tool rules of the entries that allow; null if one of them has none. */
+  get tools(): readonly ToolRules[] | null {
+    return this.#anyTool ? null : this.#tools;
   }
 
   /** A deny entry of a more specific pattern is the one to name; allow entries no longer matter. */
@@ -197,25 +224,19 @@ export class Survey implements RuleVisitor {
     }
     // Written so that a time that is not a number is past every end.
     if (!(this.#now < until)) return EXPIRED;
+    if (!entry.conditional) return ALLOWS;
     const inspected = needsInspection(entry);
-    if (inspected && !(this.#inspects && isBuilt(entry))) return NEEDS_INSPECTION;
+    if (inspected && !this.#inspects) return NEEDS_INSPECTION;
     // What a tunnel to an http entry carries is decided request by request.
     if (!this.#request) return inspected ? INSPECTS : ALLOWS;
-    if (!admitsMethod(entry, this.#method)) return NO_METHOD;
-    if (!this.#pathHolds(entry)) return NO_PATH;
+    const failed = failedCondition(entry, this.#conditions.get(entry), this.#asked);
+    if (failed !== null) return stageOfCondition[failed];
     return inspected ? INSPECTS : ALLOWS;
-  }
-
-  /** A request without method and path is not a request yet, and not asked about. */
-  #pathHolds(entry: Entry): boolean {
-    if (entry.paths === undefined) return true;
-    if (this.#path === undefined) return this.#method === undefined;
-    return admitsPath(this.#paths.get(entry) ?? NO_PATTERNS, this.#path);
   }
 
   /** All that get here are of one tier. */
   #admit(entry: Entry, rank: number, order: number, until: number, grants: boolean): void {
-    this.#leastUpload = Math.min(this.#leastUpload, entry.upload ?? Number.POSITIVE_INFINITY);
+    this.#leastUpload = Math.min(this.#leastUpload, this.uploadOf(entry));
     if (!this.withinScope(entry)) return;
     this.#add(entry, until, grants ? entry.addresses : NO_ADDRESSES);
     const first =
@@ -228,6 +249,9 @@ export class Survey implements RuleVisitor {
 
   #add(entry: Entry, until: number, addresses: readonly Cidr[]): void {
     this.schemes |= entry.scheme === undefined ? 0 : bitOf(entry.scheme);
+    if (entry.tools === undefined) this.#anyTool = true;
+    else if (this.#tools === null) this.#tools = [entry.tools];
+    else this.#tools.push(entry.tools);
     if (until < this.until) this.until = until;
     if (addresses.length === 0 || addresses === this.addresses) return;
     if (this.addresses.length === 0) this.addresses = addresses;

@@ -2,6 +2,7 @@ import type { Reason } from '../core/reasons.ts';
 import { reasons } from '../core/reasons.ts';
 import type { CredentialScope } from '../policy/credential-scope.ts';
 import type { Agent } from '../policy/policy.ts';
+import { toolList } from '../policy/tools.ts';
 import type { Exchange } from './exchange.ts';
 
 /** A refusal ready to send: CONNECT and plain HTTP get the same bytes. */
@@ -204,7 +205,13 @@ function sentence(reason: Reason, exchange: Exchange): string {
     case 'path_not_allowed':
       return isUninspected(exchange)
         ? `${host} is allowed only with conditions, ${uninspected(exchange)}`
-        : `this path of ${host} is not allowed for agent ${agent}`;
+        : `this ${exchange.decision?.failed === 'query' ? 'query' : 'path'} of ${host} is not allowed for agent ${agent}`;
+    case 'header_not_allowed':
+      return `${host} is not allowed for agent ${agent} without the headers that its entry requires`;
+    case 'content_type_not_allowed':
+      return `a body of this type is not allowed on ${host} for agent ${agent}`;
+    case 'tool_not_allowed':
+      return `a tool that the request calls is not allowed on ${host} for agent ${agent}`;
     case 'upgrade_not_allowed':
       return 'only an upgrade to websocket is passed on';
     case 'host_mismatch':
@@ -223,6 +230,8 @@ function sentence(reason: Reason, exchange: Exchange): string {
       return 'the proxy is shutting down';
     case 'log_unavailable':
       return 'the egress log cannot be written, so nothing is let through';
+    case 'secret_unavailable':
+      return `the secret that the proxy must add to requests to ${host} cannot be had`;
     case 'dns_failure':
       return `${host} could not be resolved`;
     case 'connect_refused':
@@ -249,11 +258,9 @@ function isUninspected({ decision, method }: Exchange): boolean {
   return decision?.inspect === true && method === 'CONNECT';
 }
 
-function uninspected({ services, decision }: Exchange): string {
+function uninspected({ decision }: Exchange): string {
   const entry = decision?.entry?.at ?? 'its entry';
-  const why =
-    services.inspection === null ? 'has no authority for' : '(for `inject`) does not do yet';
-  return `which need TLS inspection, and that this proxy ${why} (${entry})`;
+  return `which need TLS inspection, and that this proxy has no authority for (${entry})`;
 }
 
 /** For the agent that reads the refusal: what it may do instead, and whom to ask. */
@@ -268,13 +275,30 @@ function hint(reason: Reason, exchange: Exchange): string {
       if (reason === 'agent_quarantined') {
         return `Everything that agent ${agent.id} asks for is blocked until the quarantine is lifted; trying again will not help. Stop, and ask ${agent.owner}.`;
       }
-      return `Trying again will not help. ${mayReach(exchange)}GET ${policyUrl} through this proxy lists all of it.${ask}`;
+      return `Trying again will not help. ${mayCall(exchange)}${mayReach(exchange)}GET ${policyUrl} through this proxy lists all of it.${ask}`;
     case 'destination':
       return 'The policy allows this; the destination is at fault. Try again later.';
     case 'proxy':
       return 'Nothing is wrong with the request. Try again in a few seconds.';
     default:
       return `Correct the request; sending it again unchanged will not help. GET ${policyUrl} through this proxy tells what is allowed.`;
+  }
+}
+
+/** What the entry asks of a request that failed its conditions, as far as that helps to mend it. */
+function mayCall({ decision }: Exchange): string {
+  const entry = decision?.entry;
+  switch (decision?.failed) {
+    case 'query':
+      return `Query keys there: ${firstOf(entry?.query?.map(({ key }) => key) ?? []) || 'none'}. `;
+    case 'header':
+      return `Headers that it must have: ${firstOf(entry?.headers?.require.map(({ name }) => name) ?? [])}. `;
+    case 'content-type':
+      return `Types of bodies there: ${firstOf(entry?.contentTypes ?? [])}. `;
+    case 'tool':
+      return entry?.tools === undefined ? '' : `Tools there: ${toolList(entry.tools, firstOf)}. `;
+    default:
+      return '';
   }
 }
 

@@ -2,6 +2,7 @@ import type { Identity } from '../identity/identity.ts';
 import type { CredentialScope } from '../policy/credential-scope.ts';
 import { policyNeedsInspection } from '../policy/inspection.ts';
 import type { Agent, Entry, Policy } from '../policy/policy.ts';
+import type { QueryRule } from '../policy/query.ts';
 import { reachableEntries } from '../policy/reach.ts';
 import type { Inbound } from './inbound.ts';
 import type { Services } from './services.ts';
@@ -154,9 +155,26 @@ function describe(entry: Entry, host: string, until: number): object {
     ports: entry.ports,
     methods: entry.methods,
     paths: entry.paths,
+    query: entry.query && describeQuery(entry.query),
+    required_headers: requiredHeaders(entry),
+    content_types: entry.contentTypes,
+    max_body: entry.maxBody,
+    tools: entry.tools && { allow: entry.tools.allow, deny: entry.tools.deny },
+    credential: entry.inject && 'added by the proxy',
     until: instant(until),
     group: entry.group,
   };
+}
+
+/** Key → values, "*" for any. */
+function describeQuery(rules: readonly QueryRule[]): object {
+  return Object.fromEntries(rules.map(({ key, values }) => [key, values ?? '*']));
+}
+
+/** Names alone: a value may be meant as a secret between the agent and the host. */
+function requiredHeaders({ headers }: Entry): readonly string[] | undefined {
+  const names = headers?.require.map(({ name }) => name) ?? [];
+  return names.length === 0 ? undefined : names;
 }
 
 function instant(ms: number): string | undefined {

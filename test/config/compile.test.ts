@@ -41,7 +41,7 @@ describe('several files', () => {
   test('a good one compiles to what it says', () => {
     const name = 'good-everything.yaml';
     const bytes = fs.readFileSync(path.join(cases, name));
-    const { policy, injections, counts } = compileTexts(new Map([[name, bytes]]), now);
+    const { policy, counts } = compileTexts(new Map([[name, bytes]]), now);
     assert.ok(policy !== null);
     assert.deepEqual(counts, { files: 1, agents: 2, groups: 1, entries: 25 });
     const found = policy.agents.get('storefront-refactor');
@@ -87,14 +87,15 @@ describe('several files', () => {
     const github = found.allow[15];
     assert.equal(github?.upload, 50_000_000);
     assert.deepEqual(github?.methods, ['GET', 'HEAD']);
-    assert.equal(github?.inject, true);
-    assert.deepEqual(injections.get(github?.at ?? ''), [
-      { header: 'authorization', value: 'Bearer {secret}', secret: { kind: 'env', name: 'NAME' } },
-      { header: 'x-key', value: '{secret}', secret: { kind: 'file', path: '/run/secrets/key' } },
+    const template = (header: string, value: string) => {
+      return { header, scheme: { kind: 'template', value } };
+    };
+    assert.deepEqual(github?.inject, [
+      { ...template('authorization', 'Bearer {secret}'), secret: { kind: 'env', name: 'NAME' } },
+      { ...template('x-key', '{secret}'), secret: { kind: 'file', path: '/run/secrets/key' } },
       {
-        header: 'x-other',
-        value: 'k={secret}',
-        secret: { kind: 'command', argv: ['vault', 'read'] },
+        ...template('x-other', 'k={secret}'),
+        secret: { kind: 'command', argv: ['vault', 'read'], refresh: 300_000 },
       },
     ]);
     assert.deepEqual(
@@ -137,17 +138,6 @@ describe('several files', () => {
     const files = { 'a.yaml': agent('demo', '[{group: g}, Bad.example]'), 'g.yaml': 'groups: [' };
     const codes = compile(files).problems.map(({ file, code }) => `${file} ${code}`);
     assert.deepEqual(codes, ['a.yaml bad-pattern', 'g.yaml yaml-syntax']);
-  });
-
-  test('two injections on one line are refused', () => {
-    const inject = 'inject: [{header: a, value: "{secret}", secret: {env: A}}]';
-    const files = {
-      'a.yaml': agent(
-        'demo',
-        `[{host: a.example.com, ${inject}}, {host: b.example.com, ${inject}}]`,
-      ),
-    };
-    assert.match(lines(files).join(), /conflicting-keys {2}two entries with `inject`/u);
   });
 
   test('an empty list, no list and no agents allow nothing', () => {

@@ -10,9 +10,10 @@ import {
 } from '../../src/policy/build.ts';
 import type { ScopePart } from '../../src/policy/credential-scope.ts';
 import { type Decision, type DecisionRequest, decide } from '../../src/policy/decide.ts';
+import type { RequestContent } from '../../src/policy/request-content.ts';
 import { HTTP, HTTPS, TCP } from '../../src/policy/scheme-bits.ts';
-import { type NaiveDecision, naiveDecide } from '../support/naive-policy.ts';
-import { agent, entry, group, pattern, policySpec } from '../support/policy-specs.ts';
+import { comparableTools, type NaiveDecision, naiveDecide } from '../support/naive-policy.ts';
+import { agent, bearer, entry, group, pattern, policySpec } from '../support/policy-specs.ts';
 
 /** Few values, so that entries overlap; some that are keys of every plain object. */
 const label = fc.constantFrom('a', 'b', 'c', 'constructor', '__proto__');
@@ -59,6 +60,32 @@ const methods = fc.constantFrom(['GET'], ['GET', 'POST']);
 const optional = <T>(value: fc.Arbitrary<T>) =>
   fc.option(value, { nil: undefined, freq: 2 }) as fc.Arbitrary<T | undefined>;
 
+const headerRules = [
+  { require: [{ name: 'x', values: ['1', '2'] }], strip: [] },
+  { require: [{ name: 'x', values: undefined }], strip: [] },
+  { require: [], strip: ['y'] },
+];
+const toolRules = [
+  { allow: ['read*'], deny: [], log: [] },
+  { allow: undefined, deny: ['*e'], log: [] },
+];
+
+/** Headers as a request has them: names → lines. */
+const content: fc.Arbitrary<RequestContent> = fc
+  .record({
+    x: fc.subarray(['1', '2', '3']),
+    type: fc.constantFrom([], ['text/plain'], ['IMAGE/png; a=b'], ['text/html', 'text/html']),
+    hasBody: fc.boolean(),
+  })
+  .map(({ x, type, hasBody }) => {
+    const lines: Record<string, readonly string[]> = { x, 'content-type': type };
+    return {
+      header: (name) => (lines[name]?.length ? lines[name].join(', ') : undefined),
+      lines: (name) => lines[name]?.length ?? 0,
+      hasBody,
+    };
+  });
+
 const allowEntry = fc
   .record({
     host: patternText,
@@ -67,17 +94,24 @@ const allowEntry = fc
     until,
     methods: optional(methods),
     paths: optional(paths),
-    inject: fc.boolean(),
+    query: optional(
+      fc.constantFrom([], [{ key: 'k', values: undefined }], [{ key: 'k', values: ['v'] }]),
+    ),
+    headers: optional(fc.constantFrom(...headerRules)),
+    contentTypes: optional(fc.constantFrom(['text/plain'], ['image/*', 'text/html'])),
+    maxBody: optional(fc.constantFrom(5, 15)),
+    tools: optional(fc.constantFrom(...toolRules)),
+    inject: optional(fc.constant([bearer])),
     upload: optional(fc.constantFrom(10, 20)),
     ranges: fc.subarray(networks.slice(0, 3), { maxLength: 2 }),
   })
-  .map(({ host, ranges, scheme, methods, paths, inject, ...rest }) => {
-    const conditions = scheme === 'tcp' ? {} : { methods, paths, inject };
+  .map(({ host, ranges, scheme, ports, until, upload, ...others }) => {
+    const conditions = scheme === 'tcp' ? {} : others;
     const granted = ranges.flatMap((text) => {
       const { pattern } = entry(text);
       return pattern.kind === 'cidr' ? [pattern.cidr] : [];
     });
-    return entry(host, { scheme, addresses: granted, ...conditions, ...rest });
+    return entry(host, { scheme, addresses: granted, ports, until, upload, ...conditions });
   });
 
 const denyEntry = fc
@@ -149,13 +183,27 @@ const request: fc.Arbitrary<DecisionRequest> = fc
     port: fc.constantFrom(443, 80, 22, 8443),
     scheme: fc.constantFrom('connect' as const, ...schemes),
     method: optional(fc.constantFrom('GET', 'POST', 'constructor')),
-    path: optional(fc.constantFrom('/a/b', '/a/', '/b?/c', '/x/c', '/ac/b', '/a/../b', '/abc/b/b')),
+    path: optional(
+      fc.constantFrom(
+        '/a/b',
+        '/a/',
+        '/b?/c',
+        '/b?k=v',
+        '/b?k=w&k',
+        '/x/c',
+        '/ac/b',
+        '/a/../b',
+        '/abc/b/b',
+      ),
+    ),
     scope: optional(fc.array(part, { minLength: 1, maxLength: 3 })),
     inspects: fc.boolean(),
+    content: optional(content),
+    tools: optional(fc.subarray(['read', 'reads', 'write'])),
   })
   .map(({ target, ...rest }) => ({ ...target, ...rest }));
 
-function comparable(decision: Decision): NaiveDecision {
+function comparable(decision: Decision, { scope }: DecisionRequest): NaiveDecision {
   const bits = [
     [HTTPS, 'https'],
     [HTTP, 'http'],
@@ -170,6 +218,9 @@ function comparable(decision: Decision): NaiveDecision {
     addresses: decision.addresses.map((cidr) => cidr.text).sort(),
     until: decision.until,
     inspect: decision.inspect,
+    failed: decision.failed,
+    tools: decision.tools && comparableTools(decision.tools),
+    upload: scope === undefined || decision.verdict === 'block' ? decision.upload : null,
   };
 }
 
@@ -186,7 +237,7 @@ describe('decide against the naive matcher', () => {
           assert.ok(compiled);
           for (const one of requests) {
             const decision = decide(policy, compiled, one, now);
-            assert.deepEqual(comparable(decision), naiveDecide(plain, agentSpec, one, now));
+            assert.deepEqual(comparable(decision, one), naiveDecide(plain, agentSpec, one, now));
             const outcome = `${decision.verdict} ${decision.reason} ${decision.inspect}`;
             reasons.set(outcome, (reasons.get(outcome) ?? 0) + 1);
           }
@@ -241,17 +292,19 @@ describe('a scope', () => {
   });
 });
 
+const conditions = ['method', 'path', 'header', 'content_type', 'tool'];
+
 /** A fuzz test that never reaches an outcome says nothing about it: those that it still has to reach. */
 function unreached(reasons: ReadonlyMap<string, number>): string[] {
-  const blocks = ['denied', 'host', 'port', 'scheme', 'method', 'path'].map((reason) => {
+  const blocks = ['denied', 'host', 'port', 'scheme', ...conditions].map((reason) => {
     return `block ${reason === 'denied' ? reason : `${reason}_not_allowed`} false`;
   });
-  const reports = ['host', 'port', 'scheme', 'method', 'path'].map((reason) => {
+  const reports = ['host', 'port', 'scheme', ...conditions].map((reason) => {
     return `allow ${reason}_not_allowed false`;
   });
   const others = ['allow null false', 'block entry_expired false', 'allow entry_expired false'];
   const inspected = ['block', 'allow'].flatMap((verdict) => {
-    return ['method', 'path'].map((reason) => `${verdict} ${reason}_not_allowed true`);
+    return conditions.map((reason) => `${verdict} ${reason}_not_allowed true`);
   });
   const wanted = [...blocks, ...reports, ...others, ...inspected, 'allow null true'];
   return wanted.filter((outcome) => !reasons.has(outcome));

@@ -59,16 +59,6 @@ test('an entry without conditions beside it lets TLS pass unread', async () => {
   await assert.rejects(stage.open(host), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' });
 });
 
-test('an entry with a secret blocks, also with an authority', async () => {
-  const secret = { header: 'authorization', value: 'Bearer {secret}', secret: { env: 'HOME' } };
-  await reload([{ host, inject: [secret] }]);
-  const client = await RawClient.connect({ port: stage.proxy.port });
-  const answer = await client.tunnel(`${host}:443`, demo);
-  assert.equal(answer.status, 403);
-  assert.match(answer.reason, /\(for `inject`\) does not do yet \(demo\.yaml:\d+\)/);
-  client.close();
-});
-
 test('a client that speaks neither HTTP/2 nor HTTP/1.1 is cut, and the operators are not told of trust', async () => {
   await reload([onlyGet]);
   await assert.rejects(stage.open(host, { ALPNProtocols: ['http/1.0'] }));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { buildPolicy, type PolicySpec } from '../../src/policy/build.ts';
+import { unconditional } from '../../src/policy/entry-conditions.ts';
 import type { Entry } from '../../src/policy/policy.ts';
 import { agent, denial, entry, group, policySpec } from '../support/policy-specs.ts';
 
@@ -45,9 +46,10 @@ describe('buildPolicy', () => {
       ports: [80, 8080],
       addresses: [],
       until: 5,
+      conditional: true,
+      ...unconditional,
       methods: ['GET'],
       paths: ['/a/**'],
-      inject: false,
       upload: 7,
       note: 'OPS-1',
       file: 'x/y.yaml',

@@ -10,7 +10,15 @@ import {
   HTTPS,
   TCP,
 } from '../../src/policy/decide.ts';
-import { agent, denial, entry, group, pattern, policySpec } from '../support/policy-specs.ts';
+import {
+  agent,
+  bearer,
+  denial,
+  entry,
+  group,
+  pattern,
+  policySpec,
+} from '../support/policy-specs.ts';
 
 const forever = Number.POSITIVE_INFINITY;
 const now = 1000;
@@ -53,6 +61,8 @@ describe('what an allow carries', () => {
         upload: 50,
         until: now + 1,
         inspect: false,
+        failed: null,
+        tools: null,
       },
     );
   });
@@ -385,7 +395,7 @@ describe('methods and paths', () => {
 describe('entries that need inspection', () => {
   const withMethods = entry('a.com', { line: 1, methods: ['GET'] });
   const withPaths = entry('a.com', { line: 2, paths: ['/a'] });
-  const withSecret = entry('a.com', { line: 3, inject: true });
+  const withSecret = entry('a.com', { line: 3, inject: [bearer] });
 
   for (const [own, expected] of [
     [withMethods, 'block method_not_allowed 1'],
@@ -415,7 +425,7 @@ describe('entries that need inspection', () => {
   });
 
   it('are not meant by inject on plain HTTP', () => {
-    const secret = entry('a.com', { scheme: 'http', inject: true });
+    const secret = entry('a.com', { scheme: 'http', inject: [bearer] });
     assert.equal(
       brief(judge({ allow: [secret] }, ask('a.com', { scheme: 'http' }))),
       'allow null 1',

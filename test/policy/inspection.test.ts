@@ -11,11 +11,11 @@ import {
   TCP,
 } from '../../src/policy/decide.ts';
 import { agentNeedsInspection, policyNeedsInspection } from '../../src/policy/inspection.ts';
-import { agent, entry, group, policySpec } from '../support/policy-specs.ts';
+import { agent, bearer, entry, group, policySpec } from '../support/policy-specs.ts';
 
 const withMethods = entry('a.com', { line: 1, methods: ['GET'] });
 const withPaths = entry('a.com', { line: 2, paths: ['/a'] });
-const withSecret = entry('a.com', { line: 3, inject: true });
+const withSecret = entry('a.com', { line: 3, inject: [bearer] });
 
 function ask(host: string, fields: Partial<DecisionRequest> = {}): DecisionRequest {
   const base = { host, ip: parseIp(host), port: 443, scheme: 'connect', scope: undefined } as const;
@@ -60,12 +60,12 @@ describe('entries that need inspection', () => {
       ask('a.com', { scheme: 'https', method: 'GET', path: '/b' }),
       'block path_not_allowed 2 true 0',
     ],
-    ['a secret', [withSecret], ask('a.com'), 'block path_not_allowed 3 true 0'],
+    ['a secret', [withSecret], ask('a.com'), `allow null 3 true ${HTTPS}`],
     [
-      'a secret beside what can be done',
+      'a secret beside a condition',
       [withSecret, withMethods],
       ask('a.com'),
-      `allow null 1 true ${HTTPS}`,
+      `allow null 3 true ${HTTPS}`,
     ],
     [
       'an entry that needs none, whatever the order',

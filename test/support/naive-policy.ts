@@ -1,7 +1,11 @@
 import type { Cidr, Ip } from '../../src/core/ip.ts';
+import type { Reason } from '../../src/core/reasons.ts';
 import type { AgentSpec, EntrySpec, PolicySpec } from '../../src/policy/build.ts';
+import type { Condition } from '../../src/policy/conditions.ts';
 import type { Decision, DecisionRequest } from '../../src/policy/decide.ts';
 import type { HostPattern } from '../../src/policy/pattern.ts';
+import type { QueryRule } from '../../src/policy/query.ts';
+import type { ToolRules } from '../../src/policy/tools.ts';
 import { numberOf } from './address-numbers.ts';
 
 /** A decision as the naive matcher gives it: the same values, entries by where they stand. */
@@ -16,6 +20,11 @@ export interface NaiveDecision {
   readonly addresses: readonly string[];
   readonly until: number;
   readonly inspect: boolean;
+  readonly failed: Decision['failed'];
+  /** The tool rules as JSON, sorted; null if any tool may be called. */
+  readonly tools: readonly string[] | null;
+  /** Bytes; null where a scope makes it the least of several. */
+  readonly upload: number | null;
 }
 
 interface Candidate {
@@ -50,7 +59,9 @@ export function naiveDecide(
   const stop = (reason: Decision['reason'], nearest: Candidate | undefined): NaiveDecision => {
     if (agent.mode === 'enforce') return blocked(reason, nearest);
     if (!within(nearest)) return blocked('host_not_allowed', undefined);
-    return { ...blocked(reason, nearest), verdict: 'allow', report: true, schemes: ['tcp'] };
+    const upload = capOf(nearest, request);
+    const open = { verdict: 'allow', report: true, schemes: ['tcp'], upload } as const;
+    return { ...blocked(reason, nearest), ...open };
   };
   if (host.length === 0) return stop('host_not_allowed', undefined);
   if (port.length === 0) return stop('port_not_allowed', host[0]);
@@ -64,40 +75,136 @@ export function naiveDecide(
 
 function judge(agent: AgentSpec, speakers: Candidate[], request: DecisionRequest): NaiveDecision {
   const readable = speakers.filter((speaker) => {
-    return !demandsInspection(speaker) || (request.inspects === true && !speaker.spec.inject);
+    return !demandsInspection(speaker) || request.inspects === true;
   });
   if (readable.length === 0) {
     const reason = speakers[0]?.spec.methods ? 'method_not_allowed' : 'path_not_allowed';
     return { ...blocked(reason, speakers[0]), inspect: true };
   }
-  const { method, path } = request;
-  const asked = request.scheme !== 'connect' && request.scheme !== 'tcp';
-  const byMethod = readable.filter(({ spec: { methods } }) => {
-    return !asked || method === undefined || methods === undefined || methods.includes(method);
-  });
-  const byPath = byMethod.filter(({ spec: { paths } }) => {
-    if (!asked || paths === undefined || (method === undefined && path === undefined)) return true;
-    return path !== undefined && paths.some((pattern) => naivePath(pattern, path));
-  });
-  const within = byPath.filter(({ group }) => inScope(request, group));
+  let left = readable;
+  let failed: Decision['failed'] = null;
+  for (const [name, holds] of conditions) {
+    const holding = left.filter(({ spec }) => !isRequest(request) || holds(spec, request));
+    if (holding.length === 0) {
+      failed = name;
+      break;
+    }
+    left = holding;
+  }
+  const nearest = left[0] as Candidate;
+  if (failed === null) return admit(left, request);
+  const inspect = demandsInspection(nearest);
+  const reason = reasonOf[failed];
+  if (agent.mode === 'enforce') return { ...blocked(reason, nearest), inspect, failed };
+  if (!inScope(request, nearest.group)) return blocked('host_not_allowed', undefined);
+  const report = { reason, report: true, inspect, failed, tools: null } as const;
+  return { ...allowed([nearest], request), ...report, upload: capOf(nearest, request) };
+}
+
+/** Of entries whose conditions hold. */
+function admit(speakers: readonly Candidate[], request: DecisionRequest): NaiveDecision {
+  const within = speakers.filter(({ group }) => inScope(request, group));
   const speaking = within.some(opensTls)
     ? within.filter((speaker) => !demandsInspection(speaker))
     : within;
-  if (speaking.length > 0) {
-    // What would be no part of the decision without the scope grants no addresses under it.
-    const granting = byPath.some(opensTls)
-      ? speaking.filter((speaker) => !demandsInspection(speaker))
-      : speaking;
-    const inspect = speaking.some(demandsInspection);
-    return { ...allowed(speaking), addresses: addressesOf(granting), inspect };
-  }
-  if (byPath.length > 0) return blocked('host_not_allowed', undefined);
-  const reason = byMethod.length === 0 ? 'method_not_allowed' : 'path_not_allowed';
-  const nearest = (byMethod[0] ?? readable[0]) as Candidate;
-  const inspect = demandsInspection(nearest);
-  if (agent.mode === 'enforce') return { ...blocked(reason, nearest), inspect };
-  if (!inScope(request, nearest.group)) return blocked('host_not_allowed', undefined);
-  return { ...allowed([nearest]), reason, report: true, inspect };
+  if (speaking.length === 0) return blocked('host_not_allowed', undefined);
+  // What would be no part of the decision without the scope grants no addresses under it.
+  const granting = speakers.some(opensTls)
+    ? speaking.filter((speaker) => !demandsInspection(speaker))
+    : speaking;
+  const inspect = speaking.some(demandsInspection);
+  return { ...allowed(speaking, request), addresses: addressesOf(granting), inspect };
+}
+
+const isRequest = ({ scheme }: DecisionRequest): boolean =>
+  scheme !== 'connect' && scheme !== 'tcp';
+
+type Holds = (spec: EntrySpec, request: DecisionRequest) => boolean;
+
+/** In the order in which they are asked. */
+const conditions: readonly (readonly [Condition, Holds])[] = [
+  ['method', ({ methods }, { method }) => !methods || !method || methods.includes(method)],
+  [
+    'path',
+    ({ paths }, { method, path }) => {
+      if (paths === undefined || (method === undefined && path === undefined)) return true;
+      return path !== undefined && paths.some((pattern) => naivePath(pattern, path));
+    },
+  ],
+  [
+    'query',
+    ({ query }, { method, path }) => {
+      if (query === undefined || (method === undefined && path === undefined)) return true;
+      return path !== undefined && naiveQuery(query, path);
+    },
+  ],
+  [
+    'header',
+    ({ headers }, { content }) => {
+      if (content === undefined) return true;
+      return (headers?.require ?? []).every(({ name, values }) => {
+        const value = content.header(name);
+        return value !== undefined && (values ?? [value]).includes(value);
+      });
+    },
+  ],
+  [
+    'content-type',
+    ({ contentTypes }, { content }) => {
+      if (contentTypes === undefined || content?.hasBody !== true) return true;
+      const type = content.header('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
+      const wanted = [type, type.replace(/[^/]*$/, '*')];
+      return (
+        content.lines('content-type') === 1 && contentTypes.some((item) => wanted.includes(item))
+      );
+    },
+  ],
+  [
+    'tool',
+    ({ tools }, request) => !tools || (request.tools ?? []).every((name) => naiveTool(tools, name)),
+  ],
+];
+
+const reasonOf: Readonly<Record<Condition, Reason>> = {
+  method: 'method_not_allowed',
+  path: 'path_not_allowed',
+  query: 'path_not_allowed',
+  header: 'header_not_allowed',
+  'content-type': 'content_type_not_allowed',
+  tool: 'tool_not_allowed',
+};
+
+/** Only for names and values of letters and digits; everything else is odd here. */
+function naiveQuery(rules: readonly QueryRule[], target: string): boolean {
+  const query = target.split('?').slice(1).join('?');
+  if (query === '') return true;
+  return query.split('&').every((pair) => {
+    const [key = '', ...rest] = pair.split('=');
+    const rule = rules.find((candidate) => candidate.key === key);
+    return rule !== undefined && (rule.values ?? [rest.join('=')]).includes(rest.join('='));
+  });
+}
+
+export function naiveTool({ allow, deny }: ToolRules, name: string): boolean {
+  if (deny.some((pattern) => naiveGlob(pattern, name))) return false;
+  return allow === undefined || allow.some((pattern) => naiveGlob(pattern, name));
+}
+
+/** By backtracking. */
+export function naiveGlob(glob: string, text: string): boolean {
+  const go = (g: number, t: number): boolean => {
+    if (g === glob.length) return t === text.length;
+    if (glob[g] === '*') return go(g + 1, t) || (t < text.length && go(g, t + 1));
+    return glob[g] === text[t] && go(g + 1, t + 1);
+  };
+  return go(0, 0);
+}
+
+function capOf(candidate: Candidate | undefined, request: DecisionRequest): number | null {
+  if (request.scope !== undefined) return null;
+  const { upload = Infinity, maxBody = Infinity } = candidate?.spec ?? {};
+  const whole = isRequest(request) && request.method !== undefined;
+  return whole ? Math.min(upload, maxBody) : upload;
 }
 
 function opensTls(candidate: Candidate): boolean {
@@ -105,8 +212,10 @@ function opensTls(candidate: Candidate): boolean {
 }
 
 /** Only TLS inspection could see what the entry asks for. */
-function demandsInspection({ spec: { scheme, inject, methods, paths } }: Candidate): boolean {
-  return scheme === 'https' && (inject || methods !== undefined || paths !== undefined);
+function demandsInspection({ spec }: Candidate): boolean {
+  const { methods, paths, query, headers, contentTypes, maxBody, tools, inject } = spec;
+  const asked = [methods, paths, query, headers, contentTypes, maxBody, tools, inject];
+  return spec.scheme === 'https' && asked.some((condition) => condition !== undefined);
 }
 
 /** Every part of the scope names the group, or has a pattern for the host. */
@@ -117,7 +226,8 @@ function inScope({ scope, host, ip }: DecisionRequest, group: string | undefined
   });
 }
 
-function allowed(speakers: readonly Candidate[]): NaiveDecision {
+function allowed(speakers: readonly Candidate[], request: DecisionRequest): NaiveDecision {
+  const rules = speakers.flatMap(({ spec }) => spec.tools ?? []);
   const order = ['https', 'http', 'tcp'] as const;
   return {
     verdict: 'allow',
@@ -128,7 +238,15 @@ function allowed(speakers: readonly Candidate[]): NaiveDecision {
     addresses: addressesOf(speakers),
     until: Math.min(...speakers.map(({ until }) => until)),
     inspect: false,
+    failed: null,
+    tools: rules.length === speakers.length ? comparableTools(rules) : null,
+    upload: capOf(speakers[0], request),
   };
+}
+
+/** Rules in an order that does not matter. */
+export function comparableTools(rules: readonly ToolRules[]): string[] {
+  return rules.map((rule) => JSON.stringify(rule)).sort();
 }
 
 function addressesOf(speakers: readonly Candidate[]): string[] {
@@ -146,6 +264,9 @@ function blocked(reason: Decision['reason'], nearest: Candidate | undefined): Na
     addresses: [],
     until: Number.POSITIVE_INFINITY,
     inspect: false,
+    failed: null,
+    tools: null,
+    upload: Number.POSITIVE_INFINITY,
   };
 }
 
@@ -240,13 +361,7 @@ function segmentsMatch(pattern: readonly string[], path: readonly string[]): boo
 }
 
 function globMatches(glob: string, text: string): boolean {
-  if (glob.includes('*') && text === '') return false;
-  const go = (g: number, t: number): boolean => {
-    if (g === glob.length) return t === text.length;
-    if (glob[g] === '*') return go(g + 1, t) || (t < text.length && go(g, t + 1));
-    return glob[g] === text[t] && go(g + 1, t + 1);
-  };
-  return go(0, 0);
+  return !(glob.includes('*') && text === '') && naiveGlob(glob, text);
 }
 
 function at(candidate: Candidate | undefined): string | null {

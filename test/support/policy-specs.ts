@@ -1,4 +1,6 @@
 import type { AgentSpec, EntrySpec, GroupSpec, PolicySpec } from '../../src/policy/build.ts';
+import { unconditional } from '../../src/policy/entry-conditions.ts';
+import type { Injection } from '../../src/policy/injection.ts';
 import { type HostPattern, isHostPattern, parsePattern } from '../../src/policy/pattern.ts';
 
 /** The pattern of a text that must be valid. */
@@ -8,6 +10,13 @@ export function pattern(text: string): HostPattern {
   return read;
 }
 
+/** A bearer token from the environment. */
+export const bearer: Injection = {
+  header: 'authorization',
+  scheme: { kind: 'template', value: 'Bearer {secret}' },
+  secret: { kind: 'env', name: 'TOKEN' },
+};
+
 /** An https entry on 443 without conditions, in `test.yaml`, unless told otherwise. */
 export function entry(host: string, fields: Partial<EntrySpec> = {}): EntrySpec {
   return {
@@ -16,9 +25,7 @@ export function entry(host: string, fields: Partial<EntrySpec> = {}): EntrySpec 
     ports: [443],
     addresses: [],
     until: Number.POSITIVE_INFINITY,
-    methods: undefined,
-    paths: undefined,
-    inject: false,
+    ...unconditional,
     upload: undefined,
     note: undefined,
     file: 'test.yaml',
