@@ -107,7 +107,8 @@ function run(
   const judge = (target: Located<string>, expected: 'allow' | 'block'): void => {
     // The allowlists are what is tested, and not whether this machine has an authority.
     const known = { policy, agent, guard, inspects: true };
-    const asked = { target: target.value, method: undefined, at: test.at ?? now };
+    const { method, tool } = test;
+    const asked = { target: target.value, method, tool, at: test.at ?? now };
     const outcome = evaluate({ ...known, ...asked });
     const reason = expected === 'block' ? test.reason : undefined;
     const right =

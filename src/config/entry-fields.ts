@@ -171,7 +171,7 @@ function reportHttpKeys(fields: EntryFields, report: Report): void {
 }
 
 /** RFC 9110 §9.1: a token; upper case by convention, and compared exactly. */
-function parseMethod(method: string): { value: string } | Complaint {
+export function parseMethod(method: string): { value: string } | Complaint {
   if (method === 'CONNECT') {
     return {
       code: 'bad-method',

@@ -1,4 +1,5 @@
 import type { Reason } from '../core/reasons.ts';
+import { parseMethod } from './entry-fields.ts';
 import {
   expected,
   type FieldValues,
@@ -23,6 +24,10 @@ export interface Expectation {
   readonly block: readonly Located<string>[];
   /** Why the targets of `block` are blocked; undefined = for any reason. */
   readonly reason: Reason | undefined;
+  /** Undefined = as `explain` has it. */
+  readonly method: string | undefined;
+  /** Name of an MCP tool that requests to the targets call; undefined = not asked about. */
+  readonly tool: string | undefined;
   /** Ms since the epoch; undefined = now. */
   readonly at: number | undefined;
 }
@@ -37,6 +42,7 @@ const reasons = [
   'entry_expired',
   'method_not_allowed',
   'path_not_allowed',
+  'tool_not_allowed',
   'address_not_allowed',
   'loop',
 ] as const satisfies readonly Reason[];
@@ -50,6 +56,8 @@ const expectationFields = {
   allow: targets,
   block: targets,
   reason: oneOf(reasons),
+  method: parsed(parseMethod),
+  tool: text,
   at: parsed(parseTime),
 };
 
@@ -99,5 +107,6 @@ function expectationOf(
     );
   }
   if (agent === undefined) return undefined;
-  return { agent, allow, block, reason, at: values.at };
+  const { method, tool } = values;
+  return { agent, allow, block, reason, method, tool, at: values.at };
 }

@@ -93,8 +93,9 @@ function readBearer(parts: InjectionFields, name: string, report: Report): Field
 function basic(parts: InjectionFields, name: string, report: Report): Field | undefined {
   const { basic: user = '' } = parts.values;
   if (/^[\x20-\x39\x3b-\x7e]{1,255}$/u.test(user)) return authorization({ kind: 'basic', user });
-  const message = `${name}: \`${clip(user)}\` is not the name of a user`;
-  report(parts.at, 'bad-inject', message, 'Write the name alone, in ASCII and without a colon.');
+  // What stands behind a colon may be a password: it is not shown.
+  const message = `${name}: \`basic\` has a colon, or characters outside ASCII`;
+  report(parts.at, 'bad-inject', message, 'Write the name of the user alone.');
   return undefined;
 }
 

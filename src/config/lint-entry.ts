@@ -72,6 +72,7 @@ export function lintAllowEntry(entry: EntryLine, context: LintContext, report: R
   lintRanges(rangesOf(entry), entry.at, reportUnlessNoted);
   lintPorts(entry, reportUnlessNoted);
   lintInjections(entry, report, reportUnlessNoted);
+  lintTools(entry, reportUnlessNoted);
 }
 
 /** A deny entry over names that anybody can register says so like any other. */
@@ -187,6 +188,14 @@ function lintInjections(entry: EntryLine, report: Report, reportUnlessNoted: Rep
     const message = `\`${pattern.text}\`: the secret travels in the clear`;
     reportUnlessNoted(at, 'inject-in-clear', message, HINT);
   }
+}
+
+/** A tool is called at some path of some name, and each of them may be a server of its own. */
+function lintTools({ pattern, tools, paths, at }: EntryLine, report: Report): void {
+  if (tools === undefined || paths !== undefined) return;
+  if (pattern.kind === 'name' && pattern.suffix === 'exact' && !pattern.text.includes('*')) return;
+  const message = `\`${pattern.text}\`: the tools are those of every path of every name that the pattern matches`;
+  report(at, 'tools-wildcard', message, 'Name the host, or the `paths` of the MCP server.');
 }
 
 function listed(hosts: readonly string[]): readonly ListedHost[] {

@@ -3,6 +3,7 @@ import type { EntryLine } from './entry.ts';
 import type { Report } from './fields.ts';
 import { type LintContext, lintAllowEntry, lintDenyEntry, lintEnd } from './lint-entry.ts';
 import { lintDenied, lintGroupLines, lintList } from './lint-list.ts';
+import { lintUnread } from './lint-unread.ts';
 import { lintWorkloads } from './lint-workloads.ts';
 import { PatternIndex } from './pattern-cover.ts';
 
@@ -19,6 +20,7 @@ export function lint(files: readonly AllowlistFile[], context: LintContext, repo
   for (const group of groups) lintGroup(group, topDeny, context, report);
   for (const agent of agents) lintAgent(agent, context, report);
   lintAgentDenies(agents, groups, topDeny, report);
+  lintUnread(agents, groups, report);
   lintWorkloads(files, report);
 }
 

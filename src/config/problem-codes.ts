@@ -108,6 +108,9 @@ export const problemCodes = {
   'fork-claim': unlessNoted('claims that tokens of pull requests fit'),
   'inject-in-clear': unlessNoted('a secret sent over plain HTTP'),
   'inject-wildcard': unlessNoted('a secret given to every name of a wildcard'),
+  'tools-wildcard': unlessNoted('tools of every path and every name of a wildcard'),
+  'unread-conditions': unlessNoted('an entry that opens unread what another has conditions for'),
+  'unread-inject': warning('an entry that opens unread what another injects a credential into'),
   // What is revoked
   'bad-revocation': error('an id that names no credential or certificate'),
   'duplicate-revocation': warning('the same revocation or quarantine twice'),

@@ -10,7 +10,6 @@ import {
   parsed,
   type Reader,
   type Report,
-  text,
   uniqueListOf,
 } from './fields.ts';
 import { parseHeaderName } from './header-name.ts';
@@ -142,10 +141,8 @@ function readValues(
   report: Report,
 ): readonly string[] | typeof ANY | undefined {
   if (node.kind !== 'list') {
-    const value = text(node, name, report);
-    if (value === undefined || value === ANY) return value;
-    const read = parsed(parse)(node, name, report);
-    return read === undefined ? undefined : [read];
+    const value = parsed(parse)(node, name, report);
+    return value === undefined || value === ANY ? value : [value];
   }
   const list = notEmpty(uniqueListOf(parsed(parse), 'values', '[a, b]', String));
   const values = list(node, name, report);
@@ -196,25 +193,30 @@ function parseMediaRange(type: string): { value: string } | Complaint {
 function parseToolPattern(pattern: string): { value: string } | Complaint {
   const complaint = nameComplaint(
     pattern,
-    'tool',
+    'a tool',
     'Write search, or "read_*"; `*` is any run of characters.',
   );
   if (complaint !== null) return complaint;
-  if (!pattern.includes('**') && pattern.split('*').length - 1 <= MOST_STARS) {
-    return { value: pattern };
+  if (pattern.includes('**')) {
+    return {
+      code: 'bad-tool',
+      message: `\`${clip(pattern)}\` has two stars in a row`,
+      hint: `Write \`"${clip(pattern.replaceAll(/\*+/gu, '*'))}"\`: one star is any run of characters.`,
+    };
   }
+  if (pattern.split('*').length - 1 <= MOST_STARS) return { value: pattern };
   return {
     code: 'bad-tool',
-    message: `\`${clip(pattern)}\` has two stars in a row, or more than ${MOST_STARS}`,
-    hint: `Write \`${clip(pattern.replaceAll(/\*+/gu, '*'))}\`: one star is any run of characters.`,
+    message: `\`${clip(pattern)}\` has more than ${MOST_STARS} stars`,
+    hint: 'Write several patterns.',
   };
 }
 
 function parseArgument(name: string): { value: string } | Complaint {
-  return nameComplaint(name, 'argument', 'Write its name, such as path.') ?? { value: name };
+  return nameComplaint(name, 'an argument', 'Write its name, such as path.') ?? { value: name };
 }
 
 function nameComplaint(name: string, what: string, hint: string): Complaint | null {
   if (name.length <= 128 && name.isWellFormed() && !/[\p{C}\p{Z}]/u.test(name)) return null;
-  return { code: 'bad-tool', message: `\`${clip(name)}\` is not the name of a ${what}`, hint };
+  return { code: 'bad-tool', message: `\`${clip(name)}\` is not the name of ${what}`, hint };
 }

@@ -19,8 +19,8 @@ interface Pair {
 
 /** What RFC 3986 §3.4 has no place for, but for brackets; and `;`, which some servers take for `&`. */
 const ODD_CHARACTER = /[^A-Za-z0-9._~!$&'()*+,=:@%/?[\]-]/;
-/** In a key that is decoded: what would split it, end it, or be decoded once more. */
-const ODD_IN_KEY = /[&=;#+]|%[0-9A-Fa-f]{2}/;
+/** In a key that is decoded: what would split it, end it, be decoded once more, or not be seen. */
+const ODD_IN_KEY = /[&=;#+\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|%[0-9A-Fa-f]{2}/u;
 
 export function compileQuery(rules: readonly QueryRule[]): CompiledQuery {
   return new Map(rules.map(({ key, values }) => [key, values && new Set(values)]));
@@ -28,7 +28,7 @@ export function compileQuery(rules: readonly QueryRule[]): CompiledQuery {
 
 /** Is this a key that a request could have? */
 export function isQueryKey(key: string): boolean {
-  return key !== '' && key.isWellFormed() && !hasControl(key) && !ODD_IN_KEY.test(key);
+  return key !== '' && key.isWellFormed() && !ODD_IN_KEY.test(key);
 }
 
 /** Do the rules cover every pair in the query of this request target? */
