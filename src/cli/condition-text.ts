@@ -34,6 +34,11 @@ export function allowedParts(entry: Entry): string[] {
   ].filter((part) => typeof part === 'string');
 }
 
+/** Does the entry ask for what only a request that is made can show? */
+export function asksOfContent({ headers, contentTypes, maxBody }: Entry): boolean {
+  return headers?.require[0] !== undefined || contentTypes !== undefined || maxBody !== undefined;
+}
+
 /** What the proxy does to each request. Never says where a secret comes from. */
 export function changes({ headers, inject, pass }: Entry): string[] {
   const strip = headers?.strip ?? [];

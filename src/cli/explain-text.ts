@@ -5,7 +5,7 @@ import type { Cidr, Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
 import { isMetadataName, neverGranted } from '../policy/address-guard.ts';
 import type { Agent, Entry } from '../policy/policy.ts';
-import { allowedParts, changes, failedPhrase } from './condition-text.ts';
+import { allowedParts, asksOfContent, changes, failedPhrase } from './condition-text.ts';
 import { type Outcome, schemeOf } from './evaluate.ts';
 import type { Styles } from './output.ts';
 
@@ -151,6 +151,7 @@ function entryBlock(
   const line = files.get(entry.file)?.split(/\r?\n/u)[entry.line - 1];
   if (line !== undefined) lines.push(`    ${style.cyan(line.trim())}`);
   for (const part of allowedParts(entry)) lines.push(`    allows ${part}`);
+  if (asksOfContent(entry)) lines.push('    headers and bodies are judged when they are sent');
   for (const change of changes(entry)) lines.push(`    ${change}`);
   if (entry.note !== undefined) lines.push(`    note: ${entry.note}`);
   return lines;

@@ -216,6 +216,49 @@ describe('a path condition holds for every spelling', () => {
   }
 });
 
+describe('a query condition holds for every spelling', () => {
+  const refused = [
+    'service=push',
+    'service=fetch&service=push',
+    'service=fetch%26service=push',
+    'service=fetch;service=push',
+    'Service=push',
+    'service[]=push',
+    'page=1&&page=2',
+    'serv%69ce=push',
+    'serv%2569ce=push',
+    'service=%66etch%00',
+    'service=fetch%',
+    'service=fetch+',
+    'pa+ge=1',
+    'page=%0d%0aservice=push',
+    'other',
+    '=',
+  ];
+  const allowed = ['', 'service=fetch', 'serv%69ce=%66etch', 'page', 'page=a%26b&page=2'];
+  for (const query of [...refused, ...allowed]) {
+    const passes = allowed.includes(query);
+    test(`${query} is ${passes ? 200 : 403}`, async () => {
+      const target = `http://query.test/a?${query}`;
+      const { text } = await stage.exchange(head(`GET ${target}`, `${demo}Connection: close\r\n`));
+      const wanted = passes ? `200 GET /a?${query} HTTP/1.1` : '403 path_not_allowed';
+      assert.equal(summary(text), wanted);
+    });
+  }
+
+  test('and its refusal says that it is the query, and which keys there are', async () => {
+    const { text } = await stage.exchange(
+      head('GET http://query.test/a?token=CANARY', `${demo}Connection: close\r\n`),
+    );
+    assert.match(
+      text,
+      /^HTTP\/1\.1 403 this query of query\.test is not allowed for agent demo\r\n/,
+    );
+    assert.match(text, /Query keys there: service, page\./);
+    assert.doesNotMatch(text, /CANARY/);
+  });
+});
+
 describe('the proxy speaks for itself', () => {
   const cases: [request: string, wanted: RegExp][] = [
     [head('GET /'), /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain/],

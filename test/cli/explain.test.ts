@@ -280,6 +280,106 @@ describe('explain for a person', () => {
   });
 });
 
+describe('explain of requests', () => {
+  const conditions = `agents:
+  demo:
+    owner: ann@example.com
+    purpose: a test
+    allow:
+      - host: git.example.com
+        scheme: http
+        paths: ["/app.git/**"]
+        query: {service: git-upload-pack}
+      - host: mcp.example.com
+        scheme: http
+        headers: {require: {x-team: blue, x-any: "*"}, strip: [cookie]}
+        content-types: [application/json]
+        max-body: 1KB
+        tools: {allow: [search, "read_*"], deny: [read_secrets], log: [path]}
+        inject: [{basic: me, secret: {env: NOBODY_SEES_THIS}}]
+        pass: [x-csrf-token]
+        note: meant
+      - {host: none.example.com, scheme: http, query: [], methods: [POST]}
+`;
+  const explain = async (...more: string[]) => {
+    using home = installation(conditions);
+    return await home.run(['explain', '--agent', 'demo', ...more], now);
+  };
+
+  const git = 'http://git.example.com/app.git/info/refs';
+  const mcp = 'http://mcp.example.com/mcp';
+  const cases: readonly (readonly [string, readonly string[], string | null, string?])[] = [
+    [`${git}?service=git-upload-pack`, [], null],
+    [
+      `${git}?service=git-receive-pack`,
+      [],
+      'path_not_allowed',
+      'query key service has a value that is not in git-upload-pack',
+    ],
+    [`${git}?x=1`, [], 'path_not_allowed', 'query key x is not in service'],
+    [`${git}?service;x`, [], 'path_not_allowed', 'servers read its query in different ways'],
+    [
+      'http://git.example.com/?service=git-upload-pack',
+      [],
+      'path_not_allowed',
+      'it covers only the paths /app.git/**',
+    ],
+    [mcp, [], null],
+    [mcp, ['--tool', 'read_file'], null],
+    [
+      mcp,
+      ['--tool', 'read_secrets'],
+      'tool_not_allowed',
+      'tool read_secrets is not among those that it allows (search, read_* but read_secrets)',
+    ],
+    // A tool is called by POST, unless another method is named.
+    ['http://none.example.com/', ['--tool', 'x'], null],
+    [
+      'http://none.example.com/',
+      ['--tool', 'x', '--method', 'GET'],
+      'method_not_allowed',
+      'method GET is not in POST',
+    ],
+    [
+      'http://none.example.com/?a',
+      ['--method', 'POST'],
+      'path_not_allowed',
+      'query key a is not in it: there may be no query',
+    ],
+  ];
+  for (const [target, more, reason, why] of cases) {
+    test(`${target} ${more.join(' ')}: ${reason}`, async () => {
+      const { status, stdout } = await explain(target, ...more, '--json');
+      const printed: Printed = JSON.parse(stdout);
+      assert.equal(printed.reason, reason);
+      assert.equal(status, reason === null ? 0 : 1);
+      assert.equal(printed.near[0]?.why, why);
+    });
+  }
+
+  test('shows what the entry asks for and does, but not where the secret is', async () => {
+    const { stdout } = await explain(mcp);
+    const shown = stdout.split('\n').filter((line) => line.startsWith('    '));
+    assert.deepEqual(shown.slice(1), [
+      '    allows headers x-team: blue, x-any',
+      '    allows bodies of application/json',
+      '    allows bodies of at most 1000 bytes',
+      '    allows tools search, read_* but read_secrets',
+      '    headers and bodies are judged when they are sent',
+      '    takes away cookie',
+      "    adds authorization; the client's own credentials go, but for x-csrf-token",
+      '    note: meant',
+    ]);
+    assert.doesNotMatch(stdout, /NOBODY_SEES_THIS/u);
+  });
+
+  test('says that it is the query, and what may be in it', async () => {
+    const { stdout } = await explain(`${git}?x`);
+    assert.match(stdout, /git\.example\.com is allowed, but not with this query\./u);
+    assert.match(stdout, /allows paths \/app\.git\/\*\* and query service=git-upload-pack\./u);
+  });
+});
+
 describe('explain --only', () => {
   const cases: readonly (readonly [string, readonly string[], number, RegExp])[] = [
     ['docs.example.com', ['docs'], 0, /^ALLOW/u],
@@ -320,6 +420,8 @@ describe('explain refuses', () => {
     ['explain', '--agent', 'demo', 'a', 'b'],
     ['explain', '--agent', 'demo', 'a', '--at', 'tomorrow'],
     ['explain', '--agent', 'demo', 'a', '--method', 'get'],
+    ['explain', '--agent', 'demo', 'a.example.com', '--tool', 'search'],
+    ['explain', '--agent', 'demo', 'tcp://a.example.com:22', '--tool', 'search'],
   ];
   for (const argv of wrongUsage) {
     test(`\`${argv.join(' ')}\` as wrong usage`, async () => {

@@ -14,7 +14,7 @@ function installation(): Installation {
   demo:
     owner: a@example.com
     purpose: p
-    allow: [good.example.com, {host: later.example.com, until: 2026-12-01T00:00:00Z}]
+    allow: [good.example.com, {host: later.example.com, until: 2026-12-01T00:00:00Z}, {host: mcp.example.com, methods: [POST], tools: [search]}]
     deny: [bad.example.com]
 `,
   );
@@ -40,8 +40,12 @@ describe('test', () => {
   - {agent: demo, allow: [later.example.com]}
   - {agent: demo, block: [later.example.com], reason: entry_expired, at: 2026-12-01T00:00:00Z}
   - {agent: demo, block: ["user@x"], reason: bad_target}
+  - {agent: demo, tool: search, allow: ["https://mcp.example.com/"]}
+  - {agent: demo, tool: delete, block: ["https://mcp.example.com/"], reason: tool_not_allowed}
+  - {agent: demo, method: POST, allow: ["https://mcp.example.com/"]}
+  - {agent: demo, block: ["https://mcp.example.com/"], reason: method_not_allowed}
 `);
-    assert.equal(stdout, '7 passed, 0 failed\n');
+    assert.equal(stdout, '11 passed, 0 failed\n');
     assert.equal(status, 0);
   });
 

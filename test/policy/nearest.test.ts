@@ -4,6 +4,7 @@ import { parseIp } from '../../src/core/ip.ts';
 import { buildPolicy } from '../../src/policy/build.ts';
 import type { DecisionRequest } from '../../src/policy/decide.ts';
 import { nearest } from '../../src/policy/nearest.ts';
+import type { RequestContent } from '../../src/policy/request-content.ts';
 import { agent, denial, entry, group, policySpec } from '../support/policy-specs.ts';
 
 const noon = Date.parse('2026-12-31T12:00:00Z');
@@ -26,6 +27,12 @@ const policy = buildPolicy(
           entry('old.example.org', { until: noon }),
           entry('plain.example.org', { scheme: 'http', ports: [80], methods: ['GET'] }),
           entry('paths.example.org', { scheme: 'http', ports: [80], paths: ['/a/**'] }),
+          entry('asks.example.org', {
+            scheme: 'http',
+            ports: [80],
+            headers: { require: [{ name: 'x-team', values: ['blue'] }], strip: [] },
+            contentTypes: ['text/plain', 'image/*'],
+          }),
           entry('inspected.example.org', { methods: ['GET'] }),
           entry('s3.*.cloud.example', {}),
           entry('10.3.0.0/16'),
@@ -38,6 +45,15 @@ const policy = buildPolicy(
     ],
   }),
 );
+
+/** A request with a body and these headers. */
+function body(headers: Readonly<Record<string, string>>): RequestContent {
+  return {
+    header: (name) => headers[name],
+    lines: (name) => (headers[name] === undefined ? 0 : 1),
+    hasBody: true,
+  };
+}
 
 function near(host: string, fields: Partial<DecisionRequest> = {}, max = 1, id = 'a'): string[] {
   const compiled = policy.agents.get(id);
@@ -86,6 +102,16 @@ const cases: readonly (readonly [string, Partial<DecisionRequest>, string | unde
     'paths.example.org',
     { scheme: 'http', port: 80, method: 'GET', path: '/b' },
     'paths.example.org: it covers only the paths /a/**',
+  ],
+  [
+    'asks.example.org',
+    { scheme: 'http', port: 80, method: 'PUT', path: '/', content: body({}) },
+    'asks.example.org: it requires the headers x-team',
+  ],
+  [
+    'asks.example.org',
+    { scheme: 'http', port: 80, method: 'PUT', path: '/', content: body({ 'x-team': 'blue' }) },
+    'asks.example.org: it takes only bodies of text/plain, image/*',
   ],
   [
     'inspected.example.org',

@@ -19,8 +19,8 @@ export interface Ended {
 
 /**
  * A proxy in front of plain HTTP origins: `good.test` (80 and 8080, on `origin`), `other.test`,
- * `both.test` (https and http on one port), `api.test` (GET and HEAD below /public/ only) and
- * `small.test` (100 KB of upload). The script of the origins may be changed between tests.
+ * `both.test` (https and http on one port), `api.test` (GET and HEAD below /public/ only),
+ * `small.test` (100 KB of upload) and `query.test` (`service=fetch` and any `page`). The script of the origins may be changed between tests.
  */
 export class HttpStage implements AsyncDisposable {
   /** What the origins do with each new connection. */
@@ -45,6 +45,7 @@ export class HttpStage implements AsyncDisposable {
         'good.test': main,
         'api.test': main,
         'small.test': main,
+        'query.test': main,
         'other.test': { a: ['93.184.215.15'] },
         'both.test': { a: ['93.184.215.16'] },
         'down.test': { a: ['93.184.215.17'] },
@@ -106,6 +107,7 @@ const agents = {
     'tls.test',
     { host: 'api.test', scheme: 'http', methods: ['GET', 'HEAD'], paths: ['/public/**'] },
     { host: 'small.test', scheme: 'http', upload: '100KB' },
+    { host: 'query.test', scheme: 'http', query: { service: 'fetch', page: '*' } },
   ]),
   second: agent(tokens.second, ['http://other.test']),
 };
