@@ -27,11 +27,11 @@ function fitsOne(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => matchesParts(pattern.split('*'), name));
 }
 
-/** The rules as a person writes them down: `read_*, search but read_all`. */
+/** The rules as a person writes them down: `read_*, search but not read_all`. */
 export function toolList(
   { allow, deny }: ToolRules,
   join = (patterns: readonly string[]): string => patterns.join(', '),
 ): string {
   const some = allow === undefined ? 'all' : join(allow);
-  return deny.length === 0 ? some : `${some} but ${join(deny)}`;
+  return deny.length === 0 ? some : `${some} but not ${join(deny)}`;
 }

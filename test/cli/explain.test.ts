@@ -330,7 +330,7 @@ describe('explain of requests', () => {
       mcp,
       ['--tool', 'read_secrets'],
       'tool_not_allowed',
-      'tool read_secrets is not among those that it allows (search, read_* but read_secrets)',
+      'tool read_secrets is not among those that it allows (search, read_* but not read_secrets)',
     ],
     // A tool is called by POST, unless another method is named.
     ['http://none.example.com/', ['--tool', 'x'], null],
@@ -364,7 +364,7 @@ describe('explain of requests', () => {
       '    allows headers x-team: blue, x-any',
       '    allows bodies of application/json',
       '    allows bodies of at most 1000 bytes',
-      '    allows tools search, read_* but read_secrets',
+      '    allows tools search, read_* but not read_secrets',
       '    headers and bodies are judged when they are sent',
       '    takes away cookie',
       "    adds authorization; the client's own credentials go, but for x-csrf-token",

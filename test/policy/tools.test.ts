@@ -61,7 +61,7 @@ describe('a tool', () => {
   });
 
   it('is shown by the patterns that name it', () => {
-    assert.equal(toolList(rules({ allow: ['a', 'b*'], deny: ['bc'] })), 'a, b* but bc');
-    assert.equal(toolList(rules({ deny: ['x', 'y'] })), 'all but x, y');
+    assert.equal(toolList(rules({ allow: ['a', 'b*'], deny: ['bc'] })), 'a, b* but not bc');
+    assert.equal(toolList(rules({ deny: ['x', 'y'] })), 'all but not x, y');
   });
 });
