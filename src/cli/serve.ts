@@ -32,7 +32,14 @@ export function createCommand(io: Io): Command {
     }
     const operations = createOperationsLog();
     try {
-      const proxy = await startProxy(settings, compiled, policy, revocations.entries, operations);
+      const proxy = await startProxy(
+        settings,
+        compiled,
+        policy,
+        revocations.entries,
+        operations,
+        io.env,
+      );
       operations.info('listening', {
         listen: proxy.listeners.map(({ at }) => formatListener(at)),
         admin: formatListener(proxy.admin),

@@ -1,3 +1,5 @@
+import type { Policy } from './policy.ts';
+
 /** A credential that the proxy adds to the requests of an entry (contract §7, `inject`). */
 export interface Injection {
   /** Field name, lower case. */
@@ -23,3 +25,14 @@ export type SecretSource =
       /** Ms after which the command is asked again, at least 1000. */
       readonly refresh: number;
     };
+
+/** Every secret that a policy may need. */
+export function secretSources(policy: Policy): readonly SecretSource[] {
+  const lists = [
+    ...[...policy.agents.values()].map(({ allow }) => allow),
+    ...[...policy.groups.values()].map(({ allow }) => allow),
+  ];
+  return lists.flatMap((entries) =>
+    entries.flatMap(({ inject }) => inject?.map(({ secret }) => secret) ?? []),
+  );
+}

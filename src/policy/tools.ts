@@ -11,8 +11,9 @@ export interface ToolRules {
 }
 
 /**
- * May the tool of this name be called? Names are compared byte for byte, letter case and all. Of
- * several rules one that admits it is enough; none admit nothing.
+ * May the tool of this name be called? What is allowed is compared byte for byte, letter case and all;
+ * what is denied in any case, because a server may not mind it. Of several rules one that admits the
+ * tool is enough; none admit nothing.
  */
 export function admitsTool(rules: ToolRules | readonly ToolRules[], name: string): boolean {
   if ('log' in rules) return admits(rules, name);
@@ -20,7 +21,12 @@ export function admitsTool(rules: ToolRules | readonly ToolRules[], name: string
 }
 
 function admits({ allow, deny }: ToolRules, name: string): boolean {
-  return !fitsOne(deny, name) && (allow === undefined || fitsOne(allow, name));
+  if (deny.length > 0 && fitsOne(deny.map(lower), lower(name))) return false;
+  return allow === undefined || fitsOne(allow, name);
+}
+
+function lower(text: string): string {
+  return text.toLowerCase();
 }
 
 function fitsOne(patterns: readonly string[], name: string): boolean {

@@ -51,6 +51,16 @@ export function authorize(
   return inside || exchange.acquirePlace() ? null : 'connection_limit';
 }
 
+/** Contract §4 step 4 once more, now that the body of a request has been read. Null if still allowed. */
+export function authorizeBody(
+  exchange: Exchange,
+  scheme: DecisionRequest['scheme'],
+): Reason | null {
+  const decision = judge(exchange, exchange.policy, scheme, exchange.services.clock.now());
+  exchange.decision = decision;
+  return decision.verdict === 'block' ? (decision.reason ?? 'tool_not_allowed') : null;
+}
+
 /** The decision on an identified exchange under a policy; used again by every re-judgement. */
 export function judge(
   exchange: Exchange,
@@ -73,6 +83,8 @@ export function judge(
       scheme,
       method: scheme === 'connect' ? undefined : exchange.method,
       path: scheme === 'connect' ? undefined : exchange.path,
+      content: exchange.content,
+      tools: exchange.tools,
       scope: identity.scope,
       inspects: exchange.services.inspection !== null,
     },

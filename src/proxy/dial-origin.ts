@@ -121,6 +121,7 @@ function secure(
   const { host = '', ip } = exchange;
   const [alpn = [], ...others] = offers;
   let late = false;
+  let settled = false;
   let again: DialHandle | null = null;
   const timer = setTimeout(() => {
     late = true;
@@ -128,6 +129,7 @@ function secure(
   }, limits.connectTimeout);
   inspection.upstream.secure(socket, { host, ip, alpn }, (error, secured) => {
     clearTimeout(timer);
+    settled = true;
     if (secured !== null && !waiter.isOver()) return waiter.connected(secured, peer);
     socket.destroy();
     if (waiter.isOver()) return;
@@ -143,7 +145,8 @@ function secure(
   });
   return {
     cancel: () => {
-      socket.destroy();
+      // What is handed on is not ours to end.
+      if (!settled) socket.destroy();
       again?.cancel();
     },
   };

@@ -5,6 +5,7 @@ import type { Evidence, Identity } from '../identity/identity.ts';
 import type { EgressEvent, EgressRecord } from '../observe/egress-log.ts';
 import type { Decision } from '../policy/decide.ts';
 import type { Agent, Policy } from '../policy/policy.ts';
+import type { RequestContent } from '../policy/request-content.ts';
 import type { Client } from './client-connection.ts';
 import type { LiveDescription, Services } from './services.ts';
 
@@ -39,6 +40,13 @@ export class Exchange {
   bytesDown = 0;
   dnsMs: number | undefined = undefined;
   dialMs: number | undefined = undefined;
+  /** What conditions of entries may ask about; undefined for a CONNECT. */
+  content: RequestContent | undefined = undefined;
+  /** MCP tools that the request calls; undefined until its body is read. */
+  tools: readonly string[] | undefined = undefined;
+  /** The same for the log, and the arguments that the entry names. */
+  calledTools: string | undefined = undefined;
+  calledWith: string | undefined = undefined;
   /** Report mode let this pass: why it would have been cut. */
   reported: Reason | undefined = undefined;
   /** What the destination did wrong after it was reached: for the last line. */
@@ -221,6 +229,8 @@ export class Exchange {
       port: this.port,
       method: this.method,
       path: this.path,
+      tool: this.calledTools,
+      params: this.calledWith,
       status: this.status,
       entry: decision?.entry?.at,
       group: decision?.entry?.group,

@@ -219,6 +219,8 @@ export interface ForwardOptions {
   readonly version: string;
   /** New value of Max-Forwards, if the request carries one. */
   readonly maxForwards: string | undefined;
+  /** What else of the client's is left out, by lower-case name. */
+  readonly isStripped: ((name: string) => boolean) | null;
 }
 
 /** The header list for the origin: rebuilt, with one Host, one framing and our Via. */
@@ -234,7 +236,9 @@ export function requestHeaders(
     const lower = name.toLowerCase();
     if (lower === 'max-forwards' && options.maxForwards !== undefined) {
       out.push(name, options.maxForwards);
-    } else if (!isDropped(lower, facts)) out.push(name, value);
+    } else if (!isDropped(lower, facts) && options.isStripped?.(lower) !== true) {
+      out.push(name, value);
+    }
   }
   // Behind those of earlier hops, which keep their order (RFC 9110 §7.6.3).
   out.push('Via', `${options.version} ${viaName}`);

@@ -1,4 +1,5 @@
 import { formatAuthority } from '../core/authority-form.ts';
+import { type InjectedHeaders, isStripped } from './credential-broker.ts';
 import type { Exchange } from './exchange.ts';
 import type { RequestFacts } from './headers.ts';
 import { requestHeaders } from './headers.ts';
@@ -12,24 +13,38 @@ export const smuggled: RefusalDetail = {
     'methods are limited here, and the request names another one beside its own; send that one as the method',
 };
 
+/** What would bring an answer in pieces, or in a coding. */
+const unfiltered: ReadonlySet<string> = new Set(['accept-encoding', 'range', 'if-range']);
+
 /**
  * The header list of the request as the origin gets it.
+ * @param injected what the proxy adds, in the place of what the client sent
  * @param multiplexed the origin speaks HTTP/2, which has TE for trailers alone (RFC 9113 §8.2.2)
  */
 export function originHeaders(
   inbound: Inbound,
   facts: RequestFacts,
   exchange: Exchange,
+  injected: InjectedHeaders,
   multiplexed: boolean,
 ): string[] {
-  const { host = '', ip, scheme } = exchange;
+  const { host = '', ip, scheme, decision } = exchange;
+  const entry = decision?.entry ?? null;
+  // An answer whose tools are to be filtered must come whole and readable.
+  const filtered = decision != null && decision.tools !== null;
   const usual = scheme === 'https' ? 443 : 80;
   const authority = formatAuthority({ host, ip, port: exchange.port ?? usual });
   const headers = requestHeaders(inbound.headers, facts, {
     host: exchange.port === usual ? authority.slice(0, -`:${usual}`.length) : authority,
     version: inbound.version,
     maxForwards: nextMaxForwards(facts, inbound.method),
+    isStripped:
+      entry?.conditional === true
+        ? (name) => isStripped(entry, name) || (filtered && unfiltered.has(name))
+        : null,
   });
+  if (filtered) headers.push('Accept-Encoding', 'identity');
+  headers.push(...injected);
   if (multiplexed && facts.takesTrailers) headers.push('TE', 'trailers');
   return headers;
 }

@@ -3,6 +3,9 @@ import type { OriginClient } from '../upstream/pool.ts';
 import type { Exchange } from './exchange.ts';
 import { responseHeaders, trailerPairs } from './headers.ts';
 import type { Inbound } from './inbound.ts';
+import { type ToolFilter, toolFilter } from './tool-filter.ts';
+
+const nothing = Buffer.alloc(0);
 
 /** 1xx answers passed on before the final one; an origin that sends more is broken. */
 const maxInformational = 16;
@@ -30,6 +33,10 @@ export class OriginResponse implements Dispatcher.DispatchHandler {
   readonly #waiter: ResponseWaiter;
   #controller: Dispatcher.DispatchController | null = null;
   #informational = 0;
+  /** Takes tools out that may not be called. */
+  #filter: ToolFilter | null = null;
+  /** Sends the head, once the length of a body that is read whole is known. */
+  #answer: ((length: number) => void) | null = null;
 
   constructor(waiter: ResponseWaiter) {
     this.#waiter = waiter;
@@ -59,14 +66,26 @@ export class OriginResponse implements Dispatcher.DispatchHandler {
     const hasBody = inbound.method !== 'HEAD' && status !== 204 && status !== 304;
     const headers = responseHeaders(raw, status, inbound.version !== '1.0' && hasBody);
     if (headers === null || status > 599 || status === 407) {
-      const error = new Error('unusable response');
-      this.#waiter.failed(error);
-      controller.abort(error);
-      return;
+      return this.#cut(controller, 'unusable response');
     }
+    const filter = hasBody ? toolFilter(exchange.decision, headers) : null;
+    if (typeof filter === 'string') return this.#cut(controller, filter);
+    this.#filter = filter;
     exchange.status = status;
     inbound.onDrain(() => controller.resume());
-    inbound.answer(status, phrase(message ?? ''), headers, hasBody);
+    const answer = (length: number | null): void => {
+      const list = filter === null ? headers : withLength(headers, length);
+      inbound.answer(status, phrase(message ?? ''), list, hasBody);
+    };
+    if (filter?.whole === true) this.#answer = answer;
+    else answer(null);
+  }
+
+  /** What the origin sends cannot be passed on. */
+  #cut(controller: Dispatcher.DispatchController, why: string): void {
+    const error = new Error(why);
+    this.#waiter.failed(error);
+    controller.abort(error);
   }
 
   #passInformational(status: number, message: string, raw: readonly string[]): void {
@@ -81,13 +100,19 @@ export class OriginResponse implements Dispatcher.DispatchHandler {
     if (this.#waiter.isOver()) return;
     this.#waiter.moved();
     exchange.bytesDown += chunk.length;
-    if (!inbound.write(chunk)) controller.pause();
+    const passed = this.#filter === null ? chunk : this.#filter.push(chunk);
+    if (typeof passed === 'string') return this.#cut(controller, passed);
+    if (passed.length > 0 && !inbound.write(passed)) controller.pause();
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     const { inbound, origin } = this.#waiter;
     if (this.#waiter.isOver()) return;
     if (origin.broken) return this.#waiter.failed(new Error('reset by the origin'));
+    const last = this.#filter?.end() ?? nothing;
+    if (typeof last === 'string') return this.#waiter.failed(new Error(last));
+    this.#answer?.(last.length);
+    if (last.length > 0) inbound.write(last);
     inbound.end(trailerPairs(rawList(controller.rawTrailers)));
     this.#waiter.ended();
   }
@@ -95,6 +120,17 @@ export class OriginResponse implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (!this.#waiter.isOver()) this.#waiter.failed(error);
   }
+}
+
+/** The header list with this length, or none. */
+function withLength(headers: readonly string[], length: number | null): readonly string[] {
+  const list: string[] = [];
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] as string;
+    if (name.toLowerCase() !== 'content-length') list.push(name, headers[at + 1] as string);
+  }
+  if (length !== null) list.push('Content-Length', String(length));
+  return list;
 }
 
 /** RFC 9112 §4: what a reason phrase may hold. */

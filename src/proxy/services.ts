@@ -8,6 +8,7 @@ import type { Policy } from '../policy/policy.ts';
 import type { SecureContexts } from '../tls/secure-contexts.ts';
 import type { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import type { Answer, Resolver } from '../upstream/resolver.ts';
+import type { SecretStore } from '../upstream/secret-store.ts';
 import type { TlsClient } from '../upstream/tls-client.ts';
 import type { AgentLimiter } from './agent-limiter.ts';
 import type { Client } from './client-connection.ts';
@@ -31,6 +32,8 @@ export interface Services {
   readonly http: HttpFront;
   /** Null without an authority: what needs inspection then blocks. */
   readonly inspection: InspectionServices | null;
+  /** What entries with `inject` add to requests. */
+  readonly secrets: SecretStore;
   readonly limits: ConnectionLimits;
   /** True once the proxy has been told to stop: nothing new is accepted. */
   draining(): boolean;

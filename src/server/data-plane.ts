@@ -10,6 +10,7 @@ import { FileEgressLog } from '../observe/file-egress-log.ts';
 import { Metrics } from '../observe/metrics.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import { AddressGuard, type ListenerAddress } from '../policy/address-guard.ts';
+import { secretSources } from '../policy/injection.ts';
 import { hostPattern } from '../policy/pattern.ts';
 import type { Policy } from '../policy/policy.ts';
 import { AgentLimiter } from '../proxy/agent-limiter.ts';
@@ -19,6 +20,7 @@ import { CachedResolver } from '../upstream/cached-resolver.ts';
 import { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import { IssuerKeyStore } from '../upstream/issuer-keys.ts';
 import { HttpsKeyFetcher } from '../upstream/key-fetcher.ts';
+import { SecretStore } from '../upstream/secret-store.ts';
 import { SystemResolver } from '../upstream/system-resolver.ts';
 import { TcpDialer } from '../upstream/tcp-dialer.ts';
 import { TlsClient } from '../upstream/tls-client.ts';
@@ -29,6 +31,7 @@ import { openInspection, warnUninspected } from './inspection.ts';
 import { HttpListener } from './listener.ts';
 import { observeCertificates } from './observe-certificates.ts';
 import { observeIssuers } from './observe-issuers.ts';
+import { observeSecrets } from './observe-secrets.ts';
 import type { RevocationChange } from './revocation-plane.ts';
 import { cutRecord, revocationRecord } from './revocation-records.ts';
 
@@ -61,6 +64,8 @@ export interface DataPlaneOptions {
   readonly keys: string;
   /** The directory of the allowlists, against which the key files of issuers count. */
   readonly allowlists: string;
+  /** Variables that entries may take secrets from, as they were at the start. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** PEM files with roots to trust in upstream TLS, beside the usual ones. */
   readonly trust: readonly string[];
 }
@@ -89,6 +94,7 @@ export class DataPlane {
   readonly #workers: number;
   readonly #keyFile: string;
   readonly #operations: OperationsLog;
+  readonly #secrets: SecretStore;
   readonly #inspection: InspectionServices | null;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
@@ -151,6 +157,13 @@ export class DataPlane {
       workloadRefused: issuers.refused,
       patternOf: hostPattern,
     });
+    this.#secrets = new SecretStore({
+      environment: options.environment,
+      directory: options.allowlists,
+      clock,
+      observer: observeSecrets(operations, options.worker),
+    });
+    this.#secrets.use(secretSources(policy));
     const services: Services = {
       clock,
       policy: () => this.#policy,
@@ -170,6 +183,7 @@ export class DataPlane {
       live: this.#connections,
       http: new HttpListener(() => services),
       inspection: this.#inspection,
+      secrets: this.#secrets,
       limits: options.limits,
       draining: () => this.#draining,
       certificateRefused: observeCertificates(operations, options.worker, clock),
@@ -200,6 +214,8 @@ export class DataPlane {
 
   /** Puts a policy in force and judges everything live by it, at once. */
   apply(policy: Policy): void {
+    this.#secrets.use(secretSources(policy));
+    this.#secrets.reload();
     this.#policy = policy;
     this.metrics.policy(policy.digest);
     this.metrics.reload('ok');
@@ -292,6 +308,7 @@ export class DataPlane {
     this.#connections.cutAll('draining');
     this.#connections.close();
     this.#issuerKeys.close();
+    this.#secrets.close();
     if (this.#started) this.log.write({ event: 'stop', policy: this.#policy.digest });
     this.log.close();
   }

@@ -50,6 +50,7 @@ export class StartError extends Error {
 
 /**
  * The composition root: settings and a compiled policy become a running proxy.
+ * @param environment which entries may take secrets from
  * @throws StartError if an address cannot be listened on, a key file is unusable, or the egress log
  *   cannot be written: a proxy that cannot record must not run.
  */
@@ -59,9 +60,10 @@ export async function startProxy(
   policy: Policy,
   revoked: readonly RevocationEntry[],
   operations: OperationsLog,
+  environment: Readonly<Record<string, string | undefined>>,
 ): Promise<RunningProxy> {
   checkAgents(settings.listen, policy);
-  const options = planeOptions(settings, operations);
+  const options = planeOptions(settings, environment, operations);
   const keys = openCredentialKeys(options.keys);
   checkTrust(options.trust);
   const { workers, listeners, own } =
@@ -204,7 +206,11 @@ async function startThreads(
   };
 }
 
-function planeOptions(settings: Settings, operations: OperationsLog): DataPlaneOptions {
+function planeOptions(
+  settings: Settings,
+  environment: Readonly<Record<string, string | undefined>>,
+  operations: OperationsLog,
+): DataPlaneOptions {
   const { limits } = settings;
   const most = Math.floor((descriptorLimit() - spareDescriptors) / 2);
   if (most < limits.connections * 0.9) {
@@ -223,6 +229,8 @@ function planeOptions(settings: Settings, operations: OperationsLog): DataPlaneO
     certs: settings.certs,
     keys: join(settings.certs, 'credentials.key'),
     allowlists: settings.allowlists,
+    // A copy: what it is now counts, also in worker threads.
+    environment: { ...environment },
     trust: settings.trust,
   };
 }
