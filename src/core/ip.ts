@@ -88,6 +88,20 @@ export function ipv4FromWord(word: number): Ip {
   return { family: 4, words: [word], text: formatIpv4(word) };
 }
 
+/** The address in network order, 4 or 16 bytes. */
+export function ipBytes({ words }: Ip): Buffer {
+  const bytes = Buffer.alloc(words.length * 4);
+  for (const [index, word] of words.entries()) bytes.writeUInt32BE(word >>> 0, index * 4);
+  return bytes;
+}
+
+/** Null unless these are 4 or 16 bytes. */
+export function ipFromBytes(bytes: Uint8Array): Ip | null {
+  if (bytes.length === 4) return parseIpv4(bytes.join('.'));
+  const groups = Buffer.from(bytes).toString('hex').match(/.{4}/gu) ?? [];
+  return bytes.length === 16 ? parseIpv6(groups.join(':')) : null;
+}
+
 /**
  * Reads a dotted quad that fills `text` from `start` to its end; -1 if it does not. One pass, as
  * DNS answers come through here.

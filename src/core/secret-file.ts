@@ -77,7 +77,7 @@ export function createSecretFile(path: string, text: string, mode = 0o600): bool
  * @param mode 0600 unless the file is not secret
  * @throws SecretFileError if it cannot be made
  */
-export function replaceSecretFile(path: string, text: string, mode = 0o600): void {
+export function replaceSecretFile(path: string, text: string | Buffer, mode = 0o600): void {
   const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
   try {
     makeDirectory(dirname(path), 0o700);
@@ -91,14 +91,27 @@ export function replaceSecretFile(path: string, text: string, mode = 0o600): voi
 
 /**
  * Puts another text in a secret file's place, mode 0600: whole or not at all. Of processes that do
- * so at the same time one goes after the other, so that no change is lost; a lock file beside it,
- * `.lock`, sees to that.
+ * so at the same time one goes after the other, so that no change is lost.
  *
  * @param change the present text → the new one
  * @throws SecretFileError if there is no such file, it is unsafe, cannot be replaced, or is locked for
  * more than two seconds; and whatever `change` throws
  */
 export function changeSecretFile(path: string, change: (text: string) => string): void {
+  whileLocked(path, () => {
+    const text = readSecretFile(path);
+    if (text === null) throw new SecretFileError(`${path} does not exist.`);
+    replaceSecretFile(path, change(text));
+  });
+}
+
+/**
+ * Does work on a secret file, and on those that belong to it, while nobody else does: a lock file
+ * beside it, `.lock`, sees to that.
+ *
+ * @throws SecretFileError if it is locked for more than two seconds; and whatever `work` throws
+ */
+export function whileLocked<T>(path: string, work: () => T): T {
   const lock = `${path}.lock`;
   for (let tries = 1; !createSecretFile(lock, ''); tries++) {
     if (tries === LOCK_TRIES) {
@@ -109,9 +122,7 @@ export function changeSecretFile(path: string, change: (text: string) => string)
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOCK_WAIT);
   }
   try {
-    const text = readSecretFile(path);
-    if (text === null) throw new SecretFileError(`${path} does not exist.`);
-    replaceSecretFile(path, change(text));
+    return work();
   } finally {
     unlinkSync(lock);
   }
@@ -153,7 +164,7 @@ function linkOnce(temporary: string, path: string): boolean {
   }
 }
 
-function writeWhole(path: string, text: string, mode: number): void {
+function writeWhole(path: string, text: string | Buffer, mode: number): void {
   const fd = openSync(path, 'wx', mode);
   try {
     writeFileSync(fd, text);

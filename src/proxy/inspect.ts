@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Exchange } from './exchange.ts';
 import type { TunnelEnd } from './inner-http.ts';
-import type { InspectionServices } from './services.ts';
+import { type InspectionServices, notPermitted } from './services.ts';
 
 /** The tunnel, which waits for the end of the client's handshake. */
 export interface InspectionWaiter {
@@ -29,8 +29,15 @@ export function inspect(
     done: () => waiter.ready(inner as Socket),
     failed: (error) => waiter.failed(brokenOff(exchange, inspection, error)),
   });
-  // The authority has ended since the proxy began.
-  if (inner == null) waiter.failed({ end: 'policy_changed', cut: 'policy_changed' });
+  if (inner == null) waiter.failed(withoutLeaf(exchange, inspection));
+}
+
+/** The authority has ended since the proxy began, or may not sign for this host. */
+function withoutLeaf(exchange: Exchange, inspection: InspectionServices | null): TunnelEnd {
+  if (inspection === null || inspection.contexts.permits(exchange.host ?? '')) {
+    return { end: 'policy_changed', cut: 'policy_changed' };
+  }
+  return distrusted(exchange, inspection, notPermitted);
 }
 
 /**
@@ -42,11 +49,15 @@ function brokenOff(
   inspection: InspectionServices,
   { code }: NodeJS.ErrnoException,
 ): TunnelEnd {
+  return distrusted(exchange, inspection, code ?? 'closed without an alert');
+}
+
+function distrusted(exchange: Exchange, inspection: InspectionServices, why: string): TunnelEnd {
   inspection.distrusted({
     agent: exchange.agent?.id ?? '',
     host: exchange.host ?? '',
     entry: exchange.decision?.entry?.at ?? '',
-    why: code ?? 'closed without an alert',
+    why,
   });
   return { end: 'not_tls', cut: 'not_tls' };
 }

@@ -30,7 +30,7 @@ export interface Services {
   readonly failures: FailureLimiter;
   readonly live: LiveRegistry;
   readonly http: HttpFront;
-  /** Null without an authority: what needs inspection then blocks. */
+  /** As it is now. Null without an authority: what needs inspection then blocks. */
   readonly inspection: InspectionServices | null;
   /** What entries with `inject` add to requests. */
   readonly secrets: SecretStore;
@@ -57,9 +57,12 @@ export interface Distrust {
   readonly host: string;
   /** `file:line` of the entry that demands inspection. */
   readonly entry: string;
-  /** What the client's alert says. */
+  /** What the client's alert says, or `notPermitted`. */
   readonly why: string;
 }
+
+/** The authority may not sign for the host: there is no leaf that a client could take. */
+export const notPermitted = 'NOT_PERMITTED';
 
 /** A resolver that can answer from its cache without a promise. */
 export interface CachingResolver extends Resolver {

@@ -15,7 +15,7 @@ import { hostPattern } from '../policy/pattern.ts';
 import type { Policy } from '../policy/policy.ts';
 import { AgentLimiter } from '../proxy/agent-limiter.ts';
 import { FailureLimiter } from '../proxy/failure-limiter.ts';
-import type { InspectionServices, LiveDescription, Services } from '../proxy/services.ts';
+import type { LiveDescription, Services } from '../proxy/services.ts';
 import { CachedResolver } from '../upstream/cached-resolver.ts';
 import { GuardedDialer } from '../upstream/guarded-dialer.ts';
 import { IssuerKeyStore } from '../upstream/issuer-keys.ts';
@@ -24,10 +24,10 @@ import { SecretStore } from '../upstream/secret-store.ts';
 import { SystemResolver } from '../upstream/system-resolver.ts';
 import { TcpDialer } from '../upstream/tcp-dialer.ts';
 import { TlsClient } from '../upstream/tls-client.ts';
-import { trustedRoots } from '../upstream/trusted-roots.ts';
+import { readTrust, trustedRoots } from '../upstream/trusted-roots.ts';
 import { Connections, type CutOrder } from './connections.ts';
 import { Front } from './front.ts';
-import { openInspection, warnUninspected } from './inspection.ts';
+import { Inspection, warnUninspected } from './inspection.ts';
 import { HttpListener } from './listener.ts';
 import { observeCertificates } from './observe-certificates.ts';
 import { observeIssuers } from './observe-issuers.ts';
@@ -95,7 +95,7 @@ export class DataPlane {
   readonly #keyFile: string;
   readonly #operations: OperationsLog;
   readonly #secrets: SecretStore;
-  readonly #inspection: InspectionServices | null;
+  readonly #inspection: Inspection;
   #policy: Policy;
   #own: readonly ListenerAddress[] = [];
   #started = false;
@@ -139,8 +139,12 @@ export class DataPlane {
       new TcpDialer({ connectTimeoutMs: options.limits.connectTimeout, clock }),
       guard,
     );
-    const tls = new TlsClient(trustedRoots(options.trust));
-    this.#inspection = openInspection(options.certs, tls, operations, clock);
+    const trust = readTrust(options.trust);
+    const tls = new TlsClient(trustedRoots(trust));
+    const { certs } = options;
+    const tell = options.worker === 0 ? operations : null;
+    const inspection = new Inspection({ certs, trust, upstream: tls, tell, operations, clock });
+    this.#inspection = inspection;
     this.#warnUninspected();
     const issuers = observeIssuers(operations, options.worker, clock);
     this.#issuerKeys = new IssuerKeyStore({
@@ -182,7 +186,9 @@ export class DataPlane {
       }),
       live: this.#connections,
       http: new HttpListener(() => services),
-      inspection: this.#inspection,
+      get inspection() {
+        return inspection.services;
+      },
       secrets: this.#secrets,
       limits: options.limits,
       draining: () => this.#draining,
@@ -270,7 +276,8 @@ export class DataPlane {
 
   /** One of the workers says it for all. */
   #warnUninspected(): void {
-    if (this.#worker === 0) warnUninspected(this.#inspection, this.#policy, this.#operations);
+    if (this.#worker === 0)
+      warnUninspected(this.#inspection.services, this.#policy, this.#operations);
   }
 
   /** A reload was refused: the policy in force stays, and the log says so. */
@@ -313,8 +320,12 @@ export class DataPlane {
     this.log.close();
   }
 
-  /** What a new revocation list has taken back is cut at once. */
+  /**
+   * What a new revocation list has taken back is cut at once. With the first authority, entries that
+   * blocked for the want of it decide differently.
+   */
   #refresh(): void {
+    if (this.#inspection.refresh()) this.#connections.rejudge(this.#policy);
     const { changed, problems } = this.#front.refresh();
     for (const problem of problems) {
       this.#operations.error(`a listener goes on with its old certificate files: ${problem}`);

@@ -1,47 +1,132 @@
 import type { Clock } from '../core/clock.ts';
+import { FileStamp } from '../core/file-stamp.ts';
 import { SecretFileError } from '../core/secret-file.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import { policyNeedsInspection } from '../policy/inspection.ts';
 import type { Policy } from '../policy/policy.ts';
-import type { InspectionServices } from '../proxy/services.ts';
-import { type Authority, loadAuthority } from '../tls/authority.ts';
+import { type Distrust, type InspectionServices, notPermitted } from '../proxy/services.ts';
+import { type Authority, authorityPaths, loadAuthority } from '../tls/authority.ts';
+import { describeSubtrees } from '../tls/name-constraints.ts';
 import { SecureContexts } from '../tls/secure-contexts.ts';
 import type { TlsClient } from '../upstream/tls-client.ts';
+import { type TrustFile, trustedOurselves } from '../upstream/trusted-roots.ts';
 import { OnceAMinute } from './once-a-minute.ts';
+import { trustsOurselves } from './own-trust.ts';
 
 /** Agents and hosts whose distrust is told in a minute. */
 const mostTold = 1_000;
 
+export interface InspectionOptions {
+  /** The directory of the authority. */
+  readonly certs: string;
+  /** Roots for upstream TLS: the authority must not be among them. */
+  readonly trust: readonly TrustFile[];
+  readonly upstream: TlsClient;
+  /** Null: another worker tells the operators what is found in the files. */
+  readonly tell: OperationsLog | null;
+  readonly operations: OperationsLog;
+  readonly clock: Clock;
+}
+
 /**
- * Inspection as the authority in `certs/` allows it. Without one, or with one that cannot be used,
- * there is none: entries that need it block, and the operators are told so (`warnUninspected`).
+ * Inspection as the authority in `certs/` allows it now. Without one, or with one that cannot be used,
+ * there is none: entries that need it block, and the operators are told so (`warnUninspected`). Once
+ * there is one, files that cannot be used, or are gone, change nothing.
  */
-export function openInspection(
-  certs: string,
-  upstream: TlsClient,
-  operations: OperationsLog,
-  clock: Clock,
-): InspectionServices | null {
-  const authority = usableAuthority(certs, operations, clock.now());
-  if (authority === null) return null;
-  const due = new OnceAMinute(clock, mostTold);
-  return {
-    contexts: new SecureContexts({ authority, clock }),
-    upstream,
-    distrusted: ({ agent, host, entry, why }) => {
-      if (!due.isDue(`${agent} ${host}`)) return;
-      // Only an alert is the client's own word; else the two have no version or protocol in common.
-      const cause = why.includes('ALERT')
-        ? 'a client broke it off: most likely it does not trust the authority of this proxy (see `sallyport env`)'
-        : 'it came to nothing: TLS 1.2 or later, and in it HTTP/2 or HTTP/1.1 are spoken here';
-      operations.warn(`the TLS handshake of an inspected connection: ${cause}`, {
-        agent,
-        host,
-        entry,
-        why,
-      });
-    },
-  };
+export class Inspection {
+  readonly #options: InspectionOptions;
+  readonly #stamps: readonly FileStamp[];
+  readonly #due: OnceAMinute;
+  #authority: Authority | null = null;
+  #services: InspectionServices | null = null;
+
+  constructor(options: InspectionOptions) {
+    this.#options = options;
+    const { key, certificate, cross } = authorityPaths(options.certs);
+    this.#stamps = [key, certificate, cross].map((path) => new FileStamp(path, options.clock));
+    this.#due = new OnceAMinute(options.clock, mostTold);
+    this.#changed();
+    const authority = this.#load();
+    if (authority !== null) this.#use(authority);
+  }
+
+  get services(): InspectionServices | null {
+    return this.#services;
+  }
+
+  /**
+   * Takes up an authority whose files have changed since they were last looked at. Connections that are
+   * open go on as they are.
+   * @returns true if it was the first one, which what is live is to be judged by again
+   */
+  refresh(): boolean {
+    if (!this.#changed()) return false;
+    const before = this.#authority;
+    const loaded = this.#load();
+    if (loaded === null || (before !== null && isSame(before, loaded))) return false;
+    this.#use(loaded);
+    this.#options.tell?.info(
+      before === null
+        ? 'TLS is inspected from now on: there is an authority'
+        : 'TLS is inspected with another authority from now on',
+      { sha256: loaded.certificate.fingerprint256, overlap: loaded.overlap !== null },
+    );
+    return before === null;
+  }
+
+  /** All of them are asked: a stamp that is not looked at would tell of its change much later. */
+  #changed(): boolean {
+    return this.#stamps.filter((stamp) => stamp.changed()).length > 0;
+  }
+
+  #load(): Authority | null {
+    const { certs, trust, clock } = this.#options;
+    try {
+      const authority = loadAuthority(certs);
+      if (authority === null) {
+        if (this.#authority !== null) this.#complain('the files of the authority are gone');
+        return null;
+      }
+      const end = authority.certificate.validToDate;
+      if (end.getTime() <= clock.now()) {
+        this.#complain(`the certificate of the authority ended ${end.toISOString()}`);
+        return null;
+      }
+      const file = trustedOurselves(trust, authority.trusted);
+      if (file === null) return authority;
+      this.#complain(trustsOurselves(file));
+    } catch (error) {
+      if (!(error instanceof SecretFileError)) throw error;
+      this.#complain(error.message);
+    }
+    return null;
+  }
+
+  #complain(why: string): void {
+    const effect =
+      this.#authority === null
+        ? 'TLS is not inspected'
+        : 'TLS is inspected with the authority of before';
+    this.#options.tell?.error(`${effect}: ${why}`);
+  }
+
+  #use(authority: Authority): void {
+    const { upstream, clock } = this.#options;
+    this.#authority = authority;
+    this.#services = {
+      contexts: new SecureContexts({ authority, clock }),
+      upstream,
+      distrusted: (by) => this.#distrusted(authority, by),
+    };
+  }
+
+  #distrusted(authority: Authority, { agent, host, entry, why }: Distrust): void {
+    if (!this.#due.isDue(`${agent} ${host}`)) return;
+    this.#options.operations.warn(
+      `the TLS handshake of an inspected connection: ${causeOf(authority, why)}`,
+      { agent, host, entry, why },
+    );
+  }
 }
 
 /** Says so, if the policy has entries that need inspection and there is none. */
@@ -52,20 +137,26 @@ export function warnUninspected(
 ): void {
   if (inspection !== null || !policyNeedsInspection(policy)) return;
   operations.warn(
-    'entries with methods, paths or inject on https block, because there is no authority to inspect TLS with: run `sallyport ca init` and start the proxy again',
+    'entries with methods, paths or inject on https block, because there is no authority to inspect TLS with: run `sallyport ca init`, and the running proxy takes it up',
   );
 }
 
-function usableAuthority(certs: string, operations: OperationsLog, now: number): Authority | null {
-  try {
-    const authority = loadAuthority(certs);
-    if (authority === null || now < authority.certificate.validToDate.getTime()) return authority;
-    operations.error('TLS is not inspected: the certificate of the authority has ended', {
-      ended: authority.certificate.validToDate.toISOString(),
-    });
-  } catch (error) {
-    if (!(error instanceof SecretFileError)) throw error;
-    operations.error(`TLS is not inspected: ${error.message}`);
+/** Only an alert is the client's own word; else the two have no version or protocol in common. */
+function causeOf({ constraints }: Authority, why: string): string {
+  if (why === notPermitted) {
+    const permitted = constraints === null ? [] : describeSubtrees(constraints.permitted);
+    return `not begun, as the authority may sign for ${permitted.join(', ') || 'other hosts'} alone, and no client would take it (see \`sallyport ca show\`)`;
   }
-  return null;
+  return why.includes('ALERT')
+    ? 'a client broke it off: most likely it does not trust the authority of this proxy (see `sallyport env`)'
+    : 'it came to nothing: TLS 1.2 or later, and in it HTTP/2 or HTTP/1.1 are spoken here';
+}
+
+function isSame(a: Authority, b: Authority): boolean {
+  const bytes = (authority: Authority) => authority.overlap?.cross.fingerprint256;
+  return (
+    a.pem === b.pem &&
+    a.certificate.fingerprint256 === b.certificate.fingerprint256 &&
+    bytes(a) === bytes(b)
+  );
 }

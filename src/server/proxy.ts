@@ -17,13 +17,13 @@ import { openCredentialKeys } from '../identity/credential-keys.ts';
 import type { RevocationEntry } from '../identity/revocations.ts';
 import type { OperationsLog } from '../observe/operations-log.ts';
 import type { Policy } from '../policy/policy.ts';
-import { TrustError, trustedRoots } from '../upstream/trusted-roots.ts';
 import { Admin } from './admin.ts';
 import { ControlPlane, type Worker } from './control-plane.ts';
 import { DataPlane, type DataPlaneOptions } from './data-plane.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
 import { KeyWatch } from './key-watch.ts';
 import { LocalWorker } from './local-worker.ts';
+import { trustProblem } from './own-trust.ts';
 import { RevocationPlane } from './revocation-plane.ts';
 import { ThreadWorker } from './thread-worker.ts';
 import { TlsFilesError } from './tls-listener.ts';
@@ -65,7 +65,8 @@ export async function startProxy(
   checkAgents(settings.listen, policy);
   const options = planeOptions(settings, environment, operations);
   const keys = openCredentialKeys(options.keys);
-  checkTrust(options.trust);
+  const problem = trustProblem(options.trust, options.certs);
+  if (problem !== null) throw new StartError(problem);
   const { workers, listeners, own } =
     options.workers === 1
       ? await startLocal(options, settings.listen, policy, revoked, operations)
@@ -233,15 +234,6 @@ function planeOptions(
     environment: { ...environment },
     trust: settings.trust,
   };
-}
-
-function checkTrust(files: readonly string[]): void {
-  try {
-    trustedRoots(files);
-  } catch (error) {
-    if (error instanceof TrustError) throw new StartError(error.message);
-    throw error;
-  }
 }
 
 function logUnwritable(path: string): StartError {

@@ -71,10 +71,14 @@ export function keyIdentifier(publicKey: KeyObject): Buffer {
   return hash('sha256', key, 'buffer').subarray(0, 20);
 }
 
-/** A certification authority below which no other authority may stand: critical. */
-export function authorityConstraint(): forge.asn1.Asn1 {
+/**
+ * A certification authority: critical.
+ *
+ * @param below how many other authorities may stand below it, one under the other
+ */
+export function authorityConstraint(below: 0 | 1): forge.asn1.Asn1 {
   const isAuthority = primitive(Type.BOOLEAN, '\xff');
-  const pathLength = primitive(Type.INTEGER, '\0');
+  const pathLength = primitive(Type.INTEGER, String.fromCharCode(below));
   return extension(oid.basicConstraints, sequence(isAuthority, pathLength), true);
 }
 
@@ -106,6 +110,30 @@ export function alternativeNames(names: AlternativeNames, critical: boolean): fo
     ...addresses.map((address) => tagged(7, address.toString('binary'))),
   ];
   return extension(oid.subjectAltName, sequence(...list), critical);
+}
+
+/** Which names an authority may sign for (RFC 5280 §4.2.1.10), as DER; see `name-constraints.ts`. */
+export function nameConstraintsDer(permitted: Subtrees, excluded: Subtrees): Buffer {
+  return der(sequence(...subtrees(0, permitted), ...subtrees(1, excluded)));
+}
+
+/** Critical, as it must be. */
+export function nameConstraints(value: Buffer): forge.asn1.Asn1 {
+  return extension(oid.nameConstraints, fromDer(value), true);
+}
+
+/** Names that a constraint is about; a range is an address and a mask, 4 or 16 bytes each. */
+export interface Subtrees {
+  readonly hosts: readonly string[];
+  readonly ranges: readonly Buffer[];
+}
+
+function subtrees(tag: number, { hosts, ranges }: Subtrees): forge.asn1.Asn1[] {
+  const list = [
+    ...hosts.map((host) => sequence(tagged(2, host))),
+    ...ranges.map((range) => sequence(tagged(7, range.toString('binary')))),
+  ];
+  return list.length === 0 ? [] : [context(tag, ...list)];
 }
 
 export function subjectKey(identifier: Buffer): forge.asn1.Asn1 {
@@ -174,9 +202,9 @@ function sequence(...items: readonly forge.asn1.Asn1[]): forge.asn1.Asn1 {
   return forge.asn1.create(Class.UNIVERSAL, Type.SEQUENCE, true, [...items]);
 }
 
-/** An explicitly tagged element. */
-function context(tag: number, inner: forge.asn1.Asn1): forge.asn1.Asn1 {
-  return forge.asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, [inner]);
+/** An explicitly tagged element, or a list whose tag is implicit. */
+function context(tag: number, ...inner: readonly forge.asn1.Asn1[]): forge.asn1.Asn1 {
+  return forge.asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, [...inner]);
 }
 
 /** An implicitly tagged primitive element. */

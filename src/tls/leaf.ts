@@ -1,11 +1,10 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { isSpiffeId, type NameAttribute, parseSubject } from '../core/certificate-name.ts';
-import { DerError, readWhole, tags } from '../core/der.ts';
 import { canonicalHostname } from '../core/hostname.ts';
-import { parseIp } from '../core/ip.ts';
+import { ipBytes, ipFromBytes, parseIp } from '../core/ip.ts';
 import { SecretFileError } from '../core/secret-file.ts';
-import { extensionIds, readCertificate, serialText } from '../core/x509.ts';
-import type { Authority } from './authority.ts';
+import { serialText } from '../core/x509.ts';
+import { type Authority, crossAt, mayStandFor } from './authority.ts';
 import {
   type AlternativeNames,
   alternativeNames,
@@ -22,12 +21,17 @@ import {
   subjectKey,
   timedSerial,
 } from './certificate.ts';
+import { describeSubtrees } from './name-constraints.ts';
+import { issuerOf } from './root-certificate.ts';
 
 /** A new certificate that the authority has signed, and its key. */
 export interface Leaf {
   /** PEM (PKCS #8) of a P-256 key made for it. */
   readonly key: string;
-  /** PEM of the certificate, then of the authority's: what a TLS client or server presents. */
+  /**
+   * PEM of the certificate, then of the authority's, or of what makes it one while it takes over from
+   * another: what a TLS client or server presents.
+   */
   readonly chain: string;
   /** As logs have it, without `cert:`. */
   readonly serial: string;
@@ -51,7 +55,7 @@ const MAX_COMMON_NAME = 64;
  *
  * @param name a SPIFFE id or an exact subject, as an agent's `certificates` has it
  * @param ttl milliseconds
- * @throws SecretFileError if the authority has ended or cannot be read
+ * @throws SecretFileError if the authority has ended, cannot be read, or may not sign for it
  */
 export function issueClientCertificate(
   authority: Authority,
@@ -70,7 +74,7 @@ export function issueClientCertificate(
  *
  * @param hosts names and IP addresses under which clients reach it, at least one, checked by `serverNames`
  * @param ttl milliseconds
- * @throws SecretFileError if the authority has ended or cannot be read
+ * @throws SecretFileError if the authority has ended, cannot be read, or may not sign for one of them
  */
 export function issueServerCertificate(
   authority: Authority,
@@ -100,9 +104,7 @@ export function serverNames(texts: readonly string[]): ServerNames | string {
   for (const text of texts) {
     const ip = parseIp(text);
     if (ip !== null) {
-      const words = Buffer.alloc(ip.words.length * 4);
-      for (const [index, word] of ip.words.entries()) words.writeUInt32BE(word >>> 0, index * 4);
-      addresses.push(words);
+      addresses.push(ipBytes(ip));
     } else if (canonicalHostname(text) === text) {
       hosts.push(text);
     } else {
@@ -124,7 +126,7 @@ export class ServerLeafMint {
 
   /** @throws SecretFileError if the authority's certificate cannot be read */
   constructor(authority: Authority, publicKey: KeyObject) {
-    const issuer = issuerOf(authority);
+    const issuer = issuerOf(authority.certificate);
     this.#authority = authority;
     this.#issuer = issuer.name;
     this.#publicKey = publicKey;
@@ -170,7 +172,8 @@ function issue(authority: Authority, spec: LeafSpec, now: number, ttl: number): 
       `The authority's certificate ended ${authority.certificate.validToDate.toISOString()}: move ca.key and ca.crt away and run \`sallyport ca init\`.`,
     );
   }
-  const issuer = issuerOf(authority);
+  checkConstraints(authority, spec);
+  const issuer = issuerOf(authority.certificate);
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const serial = timedSerial(now);
   const second = Math.floor(now / 1000) * 1000;
@@ -190,10 +193,33 @@ function issue(authority: Authority, spec: LeafSpec, now: number, ttl: number): 
   );
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    chain: certificatePem(certificate) + certificatePem(authority.certificate.raw),
+    chain:
+      certificatePem(certificate) +
+      certificatePem((crossAt(authority, now) ?? authority.certificate).raw),
     serial: serialText(serial),
     notAfter,
   };
+}
+
+/**
+ * Refuses what verifiers would: they hold each name against the constraints, and where there is no
+ * name of a server, a common name that looks like one.
+ */
+function checkConstraints(authority: Authority, { subject, names }: LeafSpec): void {
+  const common = subject.flatMap(({ name, value }) => (name === 'CN' ? [value] : []));
+  const hosts =
+    names === undefined
+      ? common.filter((value) => value.includes('.') && canonicalHostname(value) === value)
+      : [
+          ...(names.hosts ?? []),
+          ...(names.addresses ?? []).map((bytes) => ipFromBytes(bytes)?.text ?? ''),
+        ];
+  const outside = hosts.find((host) => !mayStandFor(authority, host));
+  if (outside === undefined || authority.constraints === null) return;
+  const permitted = describeSubtrees(authority.constraints.permitted).join(', ');
+  throw new SecretFileError(
+    `The authority may not sign for ${outside}: its name constraints permit ${permitted || 'other hosts'} alone. \`sallyport ca rotate --permit …\` makes one that may.`,
+  );
 }
 
 function extensionsOf({ subject, names, purpose }: LeafSpec, key: KeyObject, issuer: Buffer) {
@@ -205,23 +231,4 @@ function extensionsOf({ subject, names, purpose }: LeafSpec, key: KeyObject, iss
     authorityKey(issuer),
     ...(names === undefined ? [] : [alternativeNames(names, subject.length === 0)]),
   ];
-}
-
-/**
- * Name and key identifier of the authority byte for byte as its own certificate has them, which may
- * come from elsewhere: verifiers compare them so.
- */
-function issuerOf(authority: Authority): { readonly name: Buffer; readonly key: Buffer } {
-  try {
-    const { subject, extensions } = readCertificate(authority.certificate.raw);
-    const identifier = extensions.get(extensionIds.subjectKeyIdentifier)?.value;
-    if (identifier === undefined)
-      return { name: subject, key: keyIdentifier(authority.certificate.publicKey) };
-    return { name: subject, key: readWhole(identifier, tags.octetString) };
-  } catch (error) {
-    if (!(error instanceof DerError)) throw error;
-    throw new SecretFileError(`The authority's certificate cannot be read: ${error.message}.`, {
-      cause: error,
-    });
-  }
 }

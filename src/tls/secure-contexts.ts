@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.ts';
-import type { Authority } from './authority.ts';
+import { type Authority, crossAt, mayStandFor } from './authority.ts';
 import { certificatePem } from './certificate.ts';
 import { ServerLeafMint } from './leaf.ts';
 import { serverProtocol } from './server-options.ts';
@@ -20,7 +20,7 @@ const RENEWED_AFTER = 12 * HOUR;
 export interface SecureContextsOptions {
   readonly authority: Authority;
   readonly clock: Clock;
-  /** Leaves kept at most, a kilobyte each. Default 10,000. */
+  /** Leaves kept at most, one or two kilobytes each. Default 10,000. */
   readonly leaves?: number;
   /**
    * Contexts kept ready, each some 50 KB of OpenSSL's memory; one is made of a leaf in a third of a
@@ -67,11 +67,17 @@ export class SecureContexts {
     return this.#authority.pem;
   }
 
+  /** May the authority sign for this host? Clients would not take what it may not. */
+  permits(host: string): boolean {
+    return mayStandFor(this.#authority, host);
+  }
+
   /**
    * Ends TLS on a connected client socket as this host; see `terminateTls`.
    *
    * @param host a canonical name, or the canonical text of an address
-   * @returns null once the authority has ended: no client would accept what it signs
+   * @returns null for a host that the authority may not sign for, and once it has ended: no client would
+   *   accept what it signs
    */
   terminate(
     host: string,
@@ -103,11 +109,13 @@ export class SecureContexts {
     const known = this.#leaves.get(host);
     if (known !== undefined && now < known.renewAt) return known;
     const end = this.#authority.certificate.validToDate.getTime();
-    if (now >= end) return null;
+    if (now >= end || !this.permits(host)) return null;
+    const cross = crossAt(this.#authority, now);
+    const crossEnd = cross?.validToDate.getTime() ?? end;
     const certificate = this.#mint.issue(host, now - BACKDATED, Math.min(now + VALIDITY, end));
     const leaf = {
-      pem: certificatePem(certificate),
-      renewAt: Math.min(now + RENEWED_AFTER, end),
+      pem: certificatePem(certificate) + (cross === null ? '' : certificatePem(cross.raw)),
+      renewAt: Math.min(now + RENEWED_AFTER, end, crossEnd),
     };
     this.#leaves.set(host, leaf);
     return leaf;

@@ -56,12 +56,9 @@ export type TlsDone = (error: Error | null, socket: TLSSocket | null) => void;
 export class TlsClient {
   readonly #context: SecureContext;
 
-  /** @param roots PEM; undefined = the runtime's own */
-  constructor(roots: readonly string[] | undefined) {
-    this.#context = createSecureContext({
-      minVersion: 'TLSv1.2',
-      ...(roots === undefined ? {} : { ca: [...roots] }),
-    });
+  /** @param roots PEM: these and no others, whatever the runtime has been told */
+  constructor(roots: readonly string[]) {
+    this.#context = createSecureContext({ minVersion: 'TLSv1.2', ca: [...roots] });
   }
 
   /**

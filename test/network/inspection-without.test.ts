@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { runCommand } from '../support/command.ts';
+import { until } from '../support/deadline.ts';
 import { waitForLine } from '../support/egress-lines.ts';
 import { demo, InspectionStage } from '../support/inspection-stage.ts';
 import { enterNamespace } from '../support/namespace.ts';
@@ -44,4 +48,29 @@ test('there is no /ca.pem', async () => {
   assert.equal(answer.status, 400);
   assert.doesNotMatch(answer.body.toString(), /BEGIN CERTIFICATE/);
   client.close();
+});
+
+test('an authority that is made while the proxy runs is taken up, and what was open goes on', async () => {
+  const opaque = await RawClient.connect({ port: stage.proxy.port });
+  assert.equal((await opaque.tunnel('free.test:443', demo)).status, 200);
+  const inside = await opaque.startTls({ servername: 'free.test', rejectUnauthorized: false });
+  const made = await runCommand(['ca', 'init'], { SALLYPORT_CERTS: stage.certs });
+  assert.equal(made.status, 0, made.stderr);
+  await until(
+    () => stage.proxy.stderr.includes('TLS is inspected from now on'),
+    () => stage.proxy.stderr,
+  );
+  const ca = fs.readFileSync(path.join(stage.certs, 'ca.crt'), 'latin1');
+  const inspected = await stage.open('api.test', { ca });
+  inspected.write('GET /public/a HTTP/1.1\r\nHost: api.test\r\n\r\n');
+  assert.equal((await inspected.readResponse()).body.toString(), 'GET /public/a HTTP/1.1');
+  inspected.close();
+  const live = new RawClient(inside);
+  live.write('GET /secret HTTP/1.1\r\nHost: free.test\r\n\r\n');
+  assert.equal((await live.readResponse()).body.toString(), 'GET /secret HTTP/1.1');
+  live.close();
+  const page = await RawClient.connect({ port: stage.proxy.port });
+  page.write('GET /ca.pem HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.equal((await page.readResponse()).body.toString(), ca);
+  page.close();
 });

@@ -68,6 +68,8 @@ export class InspectionStage implements AsyncDisposable {
   readonly proxy: ProxyProcess;
   /** PEM of the proxy's authority. */
   readonly authority: string;
+  /** The directory of the proxy's authority. */
+  readonly certs: string;
   readonly origins: Origin[] = [];
   /** `h2.test` and `both.test`. */
   readonly http2: Http2Origin[] = [];
@@ -81,6 +83,12 @@ export class InspectionStage implements AsyncDisposable {
     this.authority = authority;
     this.#dns = dns;
     this.#directory = directory;
+    this.certs = path.join(directory, 'certs');
+  }
+
+  /** As it stands in HTTPS_PROXY of `demo`. */
+  get proxyUrl(): string {
+    return `http://demo:${tokens.demo}@127.0.0.1:${this.proxy.port}`;
   }
 
   /** @param withAuthority false: nobody ran `ca init`. */

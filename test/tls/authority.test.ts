@@ -41,7 +41,7 @@ describe('a new authority', () => {
     assert.match(text, /Version: 3/u);
     assert.match(text, /Signature Algorithm: ecdsa-with-SHA256/u);
     assert.match(text, /NIST CURVE: P-256/u);
-    assert.match(text, /Basic Constraints: critical\s+CA:TRUE, pathlen:0\n/u);
+    assert.match(text, /Basic Constraints: critical\s+CA:TRUE, pathlen:1\n/u);
     assert.match(text, /Key Usage: critical\s+Certificate Sign, CRL Sign\n/u);
     const identifiers = text.match(/(?:[0-9A-F]{2}:){19}[0-9A-F]{2}/gu) ?? [];
     assert.equal(identifiers.length, 2, 'subject and authority key identifier');

@@ -8,6 +8,8 @@ import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import tls from 'node:tls';
 import { type Authority, createAuthority } from '../../src/tls/authority.ts';
+import { constraintsFor } from '../../src/tls/name-constraints.ts';
+import { rotateAuthority } from '../../src/tls/rotation.ts';
 import { SecureContexts } from '../../src/tls/secure-contexts.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
@@ -25,7 +27,13 @@ function clockAt(ms: number): ManualClock {
 }
 
 /** A connection to whoever stands in for the host, from a client that trusts the authority. */
-async function open(contexts: SecureContexts, host: string, asked = host): Promise<tls.TLSSocket> {
+async function open(
+  contexts: SecureContexts,
+  host: string,
+  asked = host,
+  ca = authority.pem,
+  rejectUnauthorized = true,
+): Promise<tls.TLSSocket> {
   const server = createServer((socket) => {
     const secure = contexts.terminate(host, socket, Buffer.alloc(0), {
       done: () => secure?.pipe(secure),
@@ -36,14 +44,18 @@ async function open(contexts: SecureContexts, host: string, asked = host): Promi
   await once(server, 'listening');
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   const named = isIP(asked) === 0 ? { servername: asked } : {};
-  const secure = tls.connect({ socket, host: asked, ...named, ca: authority.pem });
+  const secure = tls.connect({ socket, host: asked, ...named, ca, rejectUnauthorized });
   secure.once('close', () => server.close());
   await once(secure, 'secureConnect');
   return secure;
 }
 
-async function certificateOf(contexts: SecureContexts, host: string): Promise<X509Certificate> {
-  const secure = await open(contexts, host);
+async function certificateOf(
+  contexts: SecureContexts,
+  host: string,
+  ca = authority.pem,
+): Promise<X509Certificate> {
+  const secure = await open(contexts, host, host, ca);
   const certificate = secure.getPeerX509Certificate();
   secure.destroy();
   assert.ok(certificate);
@@ -72,6 +84,7 @@ describe('a leaf', () => {
       assert.equal(certificate.ca, false);
       assert.deepEqual(certificate.keyUsage, ['1.3.6.1.5.5.7.3.1']);
       assert.ok(certificate.verify(authority.certificate.publicKey));
+      assert.match(certificate.serialNumber, /^[4-7][0-9A-F]{31}$/u);
       const from = certificate.validFromDate.getTime();
       const to = certificate.validToDate.getTime();
       assert.ok(from <= start - hour && from > start - hour - 2000, certificate.validFrom);
@@ -82,6 +95,15 @@ describe('a leaf', () => {
   test('of one host is not taken for another', async () => {
     const code = 'ERR_TLS_CERT_ALTNAME_INVALID';
     await assert.rejects(open(contexts, 'api.example.com', 'other.example.com'), { code });
+  });
+
+  test('does not outlive its authority', async () => {
+    const end = authority.certificate.validToDate.getTime();
+    const late = new SecureContexts({ authority, clock: clockAt(end - hour) });
+    // It is of another year than this one: nobody can verify it now, and its dates can be read.
+    const secure = await open(late, 'a.example', 'a.example', undefined, false);
+    assert.equal(secure.getPeerX509Certificate()?.validToDate.getTime(), end);
+    secure.destroy();
   });
 
   test('is minted once, and all have one key', async () => {
@@ -103,6 +125,45 @@ describe('a store of contexts', () => {
     assert.equal(await serialOf(contexts, 'a.example'), first);
     clock.advance(2 * hour);
     assert.notEqual(await serialOf(contexts, 'a.example'), first);
+  });
+
+  test('has nothing for a host that the authority may not sign for', async () => {
+    const home = path.join(directory, 'limited');
+    const limited = createAuthority(home, start, constraintsFor(['a.example']) as Buffer);
+    const contexts = new SecureContexts({ authority: limited, clock: clockAt(start) });
+    const waiter = { done: () => undefined, failed: () => undefined };
+    assert.equal(contexts.permits('b.example'), false);
+    assert.equal(contexts.terminate('b.example', new Socket(), Buffer.alloc(0), waiter), null);
+    assert.equal(contexts.permits('x.a.example'), true);
+    assert.equal(
+      (await certificateOf(contexts, 'x.a.example', limited.pem)).subjectAltName,
+      'DNS:x.a.example',
+    );
+  });
+
+  test('shows what makes its authority one, while that takes over from another and no longer', async () => {
+    const home = path.join(directory, 'rotated');
+    const year = 365 * day;
+    const old = createAuthority(home, start - 5 * year + hour);
+    const rotated = rotateAuthority(home, start - 13 * hour);
+    const clock = clockAt(start - 13 * hour);
+    const contexts = new SecureContexts({ authority: rotated, clock });
+    const chain = async (roots: string): Promise<(string | undefined)[]> => {
+      const secure = await open(contexts, 'a.example', 'a.example', roots);
+      const { serialNumber, issuerCertificate } = secure.getPeerX509Certificate() ?? {};
+      secure.destroy();
+      return [serialNumber, issuerCertificate?.serialNumber];
+    };
+    const cross = rotated.overlap?.cross.serialNumber;
+    const [first, ...above] = await chain(old.pem);
+    assert.deepEqual(above, [cross]);
+    clock.advance(11 * hour);
+    assert.deepEqual(await chain(old.pem), [first, cross]);
+    // The old one has ended, by this clock: for the client it goes on for an hour.
+    clock.advance(3 * hour);
+    const [later, none] = await chain(rotated.certificate.toString());
+    assert.notEqual(later, first);
+    assert.equal(none, undefined);
   });
 
   test('has nothing once the authority has ended', () => {

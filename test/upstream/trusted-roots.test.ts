@@ -3,7 +3,15 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
-import { TrustError, trustedRoots } from '../../src/upstream/trusted-roots.ts';
+import tls from 'node:tls';
+import { createAuthority } from '../../src/tls/authority.ts';
+import { rotateAuthority } from '../../src/tls/rotation.ts';
+import {
+  readTrust,
+  TrustError,
+  trustedOurselves,
+  trustedRoots,
+} from '../../src/upstream/trusted-roots.ts';
 import { TestAuthority } from '../support/certificates.ts';
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-roots-'));
@@ -17,20 +25,32 @@ function file(name: string, text: string): string {
   return at;
 }
 
-test('without files they are the usual ones', () => {
-  assert.equal(trustedRoots([]), undefined);
+test('without files they are those that the runtime brings along', () => {
+  assert.deepEqual(trustedRoots([]), tls.rootCertificates);
 });
 
 test('those of the files stand beside the usual ones', () => {
-  const roots = trustedRoots([
-    file('a.pem', `some words\n${one.cert}${two.cert}`),
-    file('b.pem', two.cert),
-  ]);
-  assert.ok((roots?.length ?? 0) > 20);
+  const roots = trustedRoots(
+    readTrust([file('a.pem', `some words\n${one.cert}${two.cert}`), file('b.pem', two.cert)]),
+  );
+  assert.deepEqual(roots.slice(0, -3), tls.rootCertificates);
   assert.deepEqual(
-    roots?.slice(-3).map((pem) => pem.trim()),
+    roots.slice(-3).map((pem) => pem.trim()),
     [one.cert.trim(), two.cert.trim(), two.cert.trim()],
   );
+});
+
+test('a file that holds one of our keys is named, whatever its certificate says', () => {
+  const home = path.join(directory, 'certs');
+  const old = createAuthority(home, Date.now());
+  const { trusted, overlap } = rotateAuthority(home, Date.now());
+  const harmless = file('harmless.pem', one.cert);
+  assert.equal(trustedOurselves(readTrust([harmless]), trusted), null);
+  const certificates = [old.pem, trusted[0]?.toString(), overlap?.cross.toString()];
+  for (const [index, pem] of certificates.entries()) {
+    const ours = file(`ours-${index}.pem`, `${two.cert}${pem}`);
+    assert.equal(trustedOurselves(readTrust([harmless, ours]), trusted), ours);
+  }
 });
 
 describe('refused with the name of the file', () => {
@@ -47,13 +67,13 @@ describe('refused with the name of the file', () => {
     test(name, () => {
       const at = file(name, text);
       assert.throws(
-        () => trustedRoots([at]),
+        () => readTrust([at]),
         (error) => error instanceof TrustError && error.message.includes(at),
       );
     });
   }
 
   test('missing', () => {
-    assert.throws(() => trustedRoots([path.join(directory, 'none')]), /cannot be read \(ENOENT\)/);
+    assert.throws(() => readTrust([path.join(directory, 'none')]), /cannot be read \(ENOENT\)/);
   });
 });
