@@ -64,7 +64,8 @@ export function createCommand(io: Io): Command {
     if (listener?.certificate != null && isSignedBy(listener.certificate, authority)) {
       io.stdout.write(trustExports(settings.certs, authority));
     }
-    io.stdout.write(inspectionExports(knownAgent(policy, agent), settings.certs));
+    const known = knownAgent(policy, agent);
+    io.stdout.write(inspectionExports(known, settings.certs, proxy, io.clock.now()));
   });
 }
 
@@ -96,7 +97,7 @@ async function byCertificate(io: Io, agent: string, options: EnvOptions): Promis
   const until = new Date(issued.expiresAt).toISOString();
   io.stdout.write(`# agent ${agent}, certificate ${issued.token}, valid until ${until}\n`);
   io.stdout.write(certificateExports(issued, proxy, ours));
-  io.stdout.write(inspectionExports(issued.agent, settings.certs));
+  io.stdout.write(inspectionExports(issued.agent, settings.certs, proxy, io.clock.now()));
 }
 
 /**

@@ -7,7 +7,7 @@ export interface ProxyAddress {
 }
 
 /** What never goes through the proxy: the sandbox itself. */
-const noProxy = 'localhost,127.0.0.1,::1';
+export const noProxy = 'localhost,127.0.0.1,::1';
 
 /**
  * Lines for a POSIX shell that send whatever runs in it through the proxy, as `eval "$(…)"` takes

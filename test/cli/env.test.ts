@@ -139,3 +139,93 @@ describe('env', () => {
     assert.match(result.stderr, /did you mean `demo`/u);
   });
 });
+
+describe('env, where hosts are inspected', () => {
+  const inspected = `agents:
+  demo: {owner: ann@example.com, purpose: a test, allow: [{host: api.test, methods: [GET]}]}
+`;
+
+  async function exports(home: Installation, ...argv: string[]): Promise<string> {
+    home.allow('demo.yaml', inspected);
+    assert.equal((await home.run(['ca', 'init'])).status, 0);
+    const result = await home.run(['env', 'demo', ...argv]);
+    assert.equal(result.status, 0, result.stderr);
+    return result.stdout;
+  }
+
+  test('names the bundle or the authority, as tools read it', async () => {
+    using home = new Installation();
+    const lines = await exports(home);
+    const own = path.join(home.certs, 'ca.crt');
+    const bundle = path.join(home.certs, 'ca-bundle.pem');
+    for (const name of [
+      'SSL_CERT_FILE',
+      'CURL_CA_BUNDLE',
+      'GIT_SSL_CAINFO',
+      'REQUESTS_CA_BUNDLE',
+      'PIP_CERT',
+      'CARGO_HTTP_CAINFO',
+      'AWS_CA_BUNDLE',
+      'npm_config_cafile',
+    ]) {
+      assert.equal(exported(lines, name), bundle, name);
+    }
+    for (const name of ['NODE_EXTRA_CA_CERTS', 'DENO_CERT']) {
+      assert.equal(exported(lines, name), own, name);
+    }
+    const apt = exported(lines, 'APT_CONFIG');
+    const info = `Acquire::https::CAInfo "${bundle}";\n`;
+    assert.equal(fs.readFileSync(apt, 'utf8'), `${info}APT::Sandbox::User "root";\n`);
+    for (const directory of [home.root, home.certs]) fs.chmodSync(directory, 0o711);
+    await home.run(['env', 'demo']);
+    assert.equal(fs.readFileSync(apt, 'utf8'), info);
+    const pems = fs.readFileSync(bundle, 'latin1');
+    assert.ok(pems.endsWith(fs.readFileSync(own, 'latin1')));
+    assert.ok(!pems.includes('PRIVATE'));
+  });
+
+  test('during an overlap the bundle ends with both authorities, each once', async () => {
+    using home = new Installation();
+    await exports(home);
+    await home.run(['ca', 'rotate']);
+    await home.run(['env', 'demo']);
+    const pems = fs.readFileSync(path.join(home.certs, 'ca-bundle.pem'), 'latin1');
+    const own = fs.readFileSync(path.join(home.certs, 'ca.crt'), 'latin1');
+    assert.ok(pems.endsWith(own));
+    const all = pems.split('-----END CERTIFICATE-----').map((pem) => pem.trim());
+    assert.equal(new Set(all).size, all.length);
+  });
+
+  test('tells Java of a store and of the proxy, and not of the credential', async () => {
+    using home = new Installation();
+    const options = exported(await exports(home), 'JAVA_TOOL_OPTIONS');
+    assert.deepEqual(options.split(' '), [
+      `-Djavax.net.ssl.trustStore=${path.join(home.certs, 'ca-trust.jks')}`,
+      '-Djavax.net.ssl.trustStorePassword=changeit',
+      '-Dhttp.proxyHost=127.0.0.1',
+      '-Dhttp.proxyPort=3128',
+      '-Dhttps.proxyHost=127.0.0.1',
+      '-Dhttps.proxyPort=3128',
+      '-Dhttp.nonProxyHosts=localhost|127.0.0.1|[::1]',
+    ]);
+  });
+
+  test('tells Java of no proxy to which it would have to speak TLS', async () => {
+    using home = new Installation();
+    const lines = await exports(home, '--proxy', 'https://proxy.internal:3130');
+    const options = exported(lines, 'JAVA_TOOL_OPTIONS');
+    assert.match(options, /^-Djavax\.net\.ssl\.trustStore=\S+ -D\S+=changeit$/u);
+  });
+
+  test('says what is missing without an authority, and nothing where none is needed', async () => {
+    using home = new Installation();
+    home.allow('demo.yaml', inspected);
+    const { stdout } = await home.run(['env', 'demo']);
+    assert.match(stdout, /# Some entries of this agent need TLS inspection.*`sallyport ca init`/u);
+    assert.doesNotMatch(stdout, /SSL_CERT_FILE|JAVA_TOOL_OPTIONS|APT_CONFIG/u);
+    using other = installation();
+    await other.run(['ca', 'init']);
+    const plain = await other.run(['env', 'demo']);
+    assert.doesNotMatch(plain.stdout, /SSL_CERT_FILE|JAVA_TOOL_OPTIONS|APT_CONFIG/u);
+  });
+});

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { missingClient, searchPath } from '../support/client-lab.ts';
@@ -42,6 +43,24 @@ function shell(script: string, ...args: string[]): Promise<Run> {
 }
 
 const url = 'https://api.test/public/a';
+
+/** Gets its first argument; the second one is a proxy's URL, of which it takes the credential alone. */
+const javaClient = `
+import java.net.*;
+public class Get {
+  public static void main(String[] args) throws Exception {
+    String[] login = URI.create(args[1]).getUserInfo().split(":", 2);
+    Authenticator.setDefault(new Authenticator() {
+      protected PasswordAuthentication getPasswordAuthentication() {
+        return new PasswordAuthentication(login[0], login[1].toCharArray());
+      }
+    });
+    try (var in = URI.create(args[0]).toURL().openStream()) {
+      System.out.println(new String(in.readAllBytes()));
+    }
+  }
+}
+`;
 
 describe('clients that have the lines of `sallyport env`', () => {
   test('curl trusts the proxy, and is refused alone what is not allowed', {
@@ -88,6 +107,59 @@ describe('clients that have the lines of `sallyport env`', () => {
       'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())';
     const run = await shell(`python3 -c '${code}' "${url}"`);
     assert.equal(run.stdout, 'GET /public/a HTTP/1.1\n', run.stderr);
+  });
+
+  test('ruby', { skip: missingClient('ruby') && 'no Ruby here' }, async () => {
+    const run = await shell(`ruby -rnet/http -e 'puts Net::HTTP.get(URI(ARGV[0]))' "${url}"`);
+    assert.equal(run.stdout, 'GET /public/a HTTP/1.1\n', run.stderr);
+  });
+
+  test('java, with the store, the proxy and a credential of its own', {
+    skip: missingClient('java') && 'no Java here',
+  }, async () => {
+    const source = path.join(stage.proxy.directory, 'Get.java');
+    fs.writeFileSync(source, javaClient);
+    // Java keeps Basic from tunnels unless it is told otherwise.
+    const run = await shell(
+      `java -Djdk.http.auth.tunneling.disabledSchemes= "${source}" "${url}" "$HTTPS_PROXY"`,
+    );
+    assert.equal(run.stdout, 'GET /public/a HTTP/1.1\n', run.stderr);
+    assert.match(run.stderr, /Picked up JAVA_TOOL_OPTIONS: /);
+    const [, credential = 'none'] = (await shell('echo "$HTTPS_PROXY"')).stdout.split(/demo:|@/u);
+    assert.ok(!run.stderr.includes(credential.slice(0, 8)), run.stderr);
+  });
+
+  test('apt', { skip: missingClient('apt-get') }, async () => {
+    const root = path.join(stage.proxy.directory, 'apt');
+    for (const name of ['lists/partial', 'cache/archives/partial', 'parts']) {
+      fs.mkdirSync(path.join(root, name), { recursive: true });
+    }
+    fs.writeFileSync(path.join(root, 'status'), '');
+    fs.writeFileSync(
+      path.join(root, 'sources.list'),
+      'deb [trusted=yes] https://api.test/public/ stable main\n',
+    );
+    const options = {
+      'Acquire::Retries': '0',
+      'Dir::Cache': path.join(root, 'cache'),
+      'Dir::Etc::Parts': path.join(root, 'parts'),
+      'Dir::Etc::SourceList': path.join(root, 'sources.list'),
+      'Dir::Etc::SourceParts': path.join(root, 'parts'),
+      'Dir::State::Lists': path.join(root, 'lists'),
+      'Dir::State::Status': path.join(root, 'status'),
+    };
+    const flags = Object.entries(options).map(([name, value]) => `-o ${name}="${value}"`);
+    const update = `apt-get ${flags.join(' ')} update`;
+    // What it gets is no archive: that it takes the certificate, and asks inside TLS, is what counts.
+    const trusting = await shell(`${update} 2>&1`);
+    assert.doesNotMatch(trusting.stdout, /certificate/iu);
+    const distrusting = await shell(`unset APT_CONFIG; ${update} -o APT::Sandbox::User=root 2>&1`);
+    assert.match(distrusting.stdout, /Certificate verification failed/u);
+    const asked = linesLike(stage.proxy.lines(), { event: 'request', host: 'api.test' });
+    assert.ok(
+      asked.some((line) => line.path?.startsWith('/public/dists/stable/')),
+      trusting.stdout,
+    );
   });
 
   test('openssl sees one name and HTTP/2', { skip: missingClient('openssl') }, async () => {
