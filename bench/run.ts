@@ -7,6 +7,7 @@ import { hello } from './hello.ts';
 import { http } from './http.ts';
 import { identity } from './identity.ts';
 import { idle } from './idle.ts';
+import { leaves } from './leaves.ts';
 import { logLine } from './log-line.ts';
 import { matcher } from './matcher.ts';
 import { relay } from './relay.ts';
@@ -20,6 +21,7 @@ const axes: readonly Axis[] = [
   headAxis,
   hello,
   identity,
+  leaves,
   logLine,
   connect,
   deny,
