@@ -137,15 +137,18 @@ export function warnUninspected(
 ): void {
   if (inspection !== null || !policyNeedsInspection(policy)) return;
   operations.warn(
-    'entries with methods, paths or inject on https block, because there is no authority to inspect TLS with: run `sallyport ca init`, and the running proxy takes it up',
+    'https entries with conditions on requests, or with inject, block, because there is no authority to inspect TLS with: run `sallyport ca init`, and the running proxy takes it up',
   );
 }
 
-/** Only an alert is the client's own word; else the two have no version or protocol in common. */
+/** An alert is the client's own word; who has none only leaves. Else nothing is there that both speak. */
 function causeOf({ constraints }: Authority, why: string): string {
   if (why === notPermitted) {
     const permitted = constraints === null ? [] : describeSubtrees(constraints.permitted);
     return `not begun, as the authority may sign for ${permitted.join(', ') || 'other hosts'} alone, and no client would take it (see \`sallyport ca show\`)`;
+  }
+  if (!why.startsWith('ERR_SSL')) {
+    return 'a client left in the middle of it: it may expect one certificate and no other, or not trust the authority of this proxy (see `sallyport env`)';
   }
   return why.includes('ALERT')
     ? 'a client broke it off: most likely it does not trust the authority of this proxy (see `sallyport env`)'
