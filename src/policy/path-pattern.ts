@@ -4,12 +4,15 @@ import type { PatternProblem } from './pattern.ts';
 /**
  * A compiled path pattern (contract §7, "Paths"): `*` is one segment, or any part of one, an empty
  * part too; `**` is any number of segments; `/a/**` is `/a/` and everything below. Everything else
- * matches itself, byte for byte: no case folding, no decoding.
+ * matches itself, byte for byte: no case folding, no decoding. An encoded slash (`%2f` or `%2F`) is
+ * matched by itself alone, never by a star.
  */
 export interface PathPattern {
   readonly text: string;
   /** Runs of segments with `**` between them. One run: no `**`. */
   readonly runs: readonly (readonly SegmentPattern[])[];
+  /** How many there are in `text`. */
+  readonly encodedSlashes: number;
 }
 
 /** The literal parts of a segment, with stars between them. One part: no star. */
@@ -18,6 +21,7 @@ export type SegmentPattern = readonly string[];
 /** Outside RFC 3986 §3.3 `path`; and `;`, which servers cut parameters off at. */
 const ODD_CHARACTER = /[^A-Za-z0-9._~!$&'()*+,=:@%/-]/;
 const LONGEST_PATTERN = 1024;
+const ENCODED_SLASH = /%2f/gi;
 
 /** Reads one item of `paths`. Never throws. */
 export function parsePathPattern(text: string): PathPattern | PatternProblem {
@@ -28,14 +32,18 @@ export function parsePathPattern(text: string): PathPattern | PatternProblem {
     if (segment === '**') runs.push([]);
     else runs.at(-1)?.push(segment.split('*'));
   }
-  return { text, runs };
+  return { text, runs, encodedSlashes: countEncodedSlashes(text) };
 }
 
 /**
  * Does the pattern cover this path? `path` comes from `plainPath`. Takes time linear in the path
  * for a given pattern: every run is looked for once, from left to right.
+ *
+ * The encoded slashes of the pattern match as many in the path. If the path has no more of them, then
+ * no star and no `**` has taken one in.
  */
 export function matchesPath(pattern: PathPattern, path: string): boolean {
+  if (countEncodedSlashes(path) !== pattern.encodedSlashes) return false;
   const segments = path.slice(1).split('/');
   const { runs } = pattern;
   const first = runs[0] as readonly SegmentPattern[];
@@ -60,6 +68,10 @@ export function matchesPath(pattern: PathPattern, path: string): boolean {
  * different ways: dot segments, empty segments, `;`, backslashes, encoded delimiters or controls,
  * escapes that decode to escapes, escapes that are not UTF-8, characters outside RFC 3986 §3.3.
  * Such a path matches no pattern, whatever the pattern says.
+ *
+ * An encoded slash is read in two ways as well, and still is the only spelling that some servers are
+ * asked in: `/@scope%2fname` of npm registries. It passes where the path is plain under both
+ * readings, for the patterns that name it; `matchesPath` sees to that.
  */
 export function plainPath(target: string): string | null {
   const query = target.indexOf('?');
@@ -105,12 +117,15 @@ function hintOf(text: string): string {
 function isPlain(path: string): boolean {
   if (!path.startsWith('/') || path.includes('//') || ODD_CHARACTER.test(path)) return false;
   const decoded = path.includes('%') ? decodePlain(path) : path;
-  return decoded !== null && !hasDotSegment(decoded);
+  if (decoded === null || hasDotSegment(decoded)) return false;
+  // A slash that is encoded stands between two segments that are there.
+  return countEncodedSlashes(path) === 0 || !(decoded.includes('//') || /%2f$/i.test(path));
 }
 
 /**
- * The path decoded once; null if that is not possible, or if what comes out is more than text: a
- * delimiter, a control character, another escape, or a character that NFKC folds into one of these.
+ * The path decoded once, encoded slashes too; null if that is not possible, or if what comes out is
+ * more than text: a delimiter, a control character, another escape, or a character that NFKC folds
+ * into one of these or into a slash.
  */
 function decodePlain(path: string): string | null {
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return null;
@@ -122,12 +137,16 @@ function decodePlain(path: string): string | null {
   }
   const folded = decoded.normalize('NFKC');
   if (/[\p{Cc}\\;?#]|%[0-9A-Fa-f]{2}|%u/u.test(folded)) return null;
-  return slashes(folded) === slashes(path) ? folded : null;
+  return slashes(folded) === slashes(path) + countEncodedSlashes(path) ? folded : null;
 }
 
 /** A segment of nothing but dots and spaces: some servers drop what stands at its end. */
 function hasDotSegment(decoded: string): boolean {
   return /(?:^|\/)[. ]+(?:\/|$)/.test(decoded);
+}
+
+function countEncodedSlashes(text: string): number {
+  return text.includes('%') ? (text.match(ENCODED_SLASH)?.length ?? 0) : 0;
 }
 
 function slashes(text: string): number {

@@ -30,6 +30,46 @@ const matching: readonly (readonly [string, readonly string[], readonly string[]
   ['/@scope/pkg:x~1,2=3', ['/@scope/pkg:x~1,2=3'], ['/@scope/pkg']],
 ];
 
+/** An encoded slash is matched where the pattern has one, in that spelling, and by no star. */
+const encodedSlashes: typeof matching = [
+  [
+    '/@*%2f*',
+    ['/@scope%2fname', '/@a%2fb', '/@a%2fb%20c', '/@%2fb'],
+    [
+      '/@scope/name',
+      '/@scope%2Fname',
+      '/@scope%252fname',
+      '/@scope%2f',
+      '/@scope%2f%2fname',
+      '/@scope%2fname%2f',
+      '/@scope%2fa%2fb',
+      '/@a%2Fb%2fc',
+      '/@scope%2f..',
+      '/@scope%2f.',
+      '/@scope%2f%2e%2e',
+      '/@scope%2f..%20',
+      '/@scope%2f..%2f..%2fx',
+      '/@scope%2f/name',
+      '/@scope/%2fname',
+      '/@scope%2fname/x',
+      '/@scope%2fname;x',
+      '/@scope%2fna%5cme',
+      '/@scope%2f%ef%bc%8fname',
+      '/@scope%ef%bc%8fname',
+      '/@scope%2',
+      '/scope%2fname',
+    ],
+  ],
+  ['/@*%2F*', ['/@scope%2Fname'], ['/@scope%2fname', '/@scope/name', '/@a%2fb%2Fc']],
+  ['/*', ['/@scope'], ['/a%2fb', '/%2f', '/%2fa', '/a%2f', '/%2F']],
+  ['/**', ['/a/b'], ['/a%2fb', '/a/b%2fc', '/a%2Fb/c', '/a/..%2fb']],
+  ['/a%2fb/**', ['/a%2fb/c', '/a%2fb/'], ['/a/b/c', '/a%2fb/c%2fd', '/a%2fb', '/a%2fb/%2fc']],
+  ['/**/a%2fb', ['/a%2fb', '/x/a%2fb'], ['/x%2fy/a%2fb', '/x%2fa%2fb', '/a/b']],
+  ['/**/*/a%2f*/c', ['/x/a%2fb/c', '/x/y/a%2fb/c'], ['/x%2fy/a%2fb/c', '/x%2fy/a/c']],
+  ['/*%2f*%2F*', ['/a%2fb%2Fc'], ['/a%2Fb%2fc', '/a%2fb%2fc', '/a%2fb%2fc%2Fd', '/a%2fb']],
+  ['/a%2fb*', ['/a%2fb', '/a%2fbc'], ['/a%2fb%2fc', '/a%2fb/c', '/a/b']],
+];
+
 /** Attack cases E49–E58: what servers may read in more than one way matches nothing. */
 const ambiguous = [
   '/public/../secret',
@@ -93,6 +133,8 @@ const plain = [
   '/a%20',
   '/%C3%A9',
   '/100%25',
+  '/@scope%2fname',
+  '/a%2Fb/c%2fd',
   "/!$&'()*+,=:@-_~",
 ];
 
@@ -114,11 +156,18 @@ const wrong: readonly (readonly [string, string | undefined])[] = [
   ['/\u00e9', undefined],
   ['/%zz', undefined],
   ['/%2*', undefined],
+  ['/a%*2fb', undefined],
+  ['/%2fa', undefined],
+  ['/a%2f', undefined],
+  ['/a/%2f*', undefined],
+  ['/a%2f%2fb', undefined],
+  ['/a%2f../b', undefined],
+  ['/a%2f**', '/a%2f*'],
   [`/${'a'.repeat(1024)}`, undefined],
 ];
 
 describe('path patterns', () => {
-  for (const [pattern, covered, others] of matching) {
+  for (const [pattern, covered, others] of [...matching, ...encodedSlashes]) {
     it(pattern, () => {
       for (const target of covered) assert.ok(covers(pattern, target), target);
       for (const target of others) assert.ok(!covers(pattern, target), target);
@@ -168,7 +217,7 @@ describe('plainPath', () => {
         if (path === null) return;
         const decoded = decodeURIComponent(path);
         assert.equal(new URL(`http://h${path}`).pathname, path);
-        assert.equal(decoded.split('/').length, path.split('/').length);
+        assert.equal(decoded.split('/').length, path.split(/\/|%2f/i).length);
         assert.doesNotMatch(decoded, /\\|;|\/\/|\/\.{1,2}(\/|$)|%[0-9a-f]{2}/i);
       }),
       { numRuns: 3000 },
@@ -176,15 +225,17 @@ describe('plainPath', () => {
   });
 });
 
-/** By trying everything; only for short paths. */
+/** By trying everything; only for short paths. A star takes in no encoded slash. */
 function naive(pattern: readonly string[], path: readonly string[]): boolean {
   const [first, ...rest] = pattern;
   if (first === undefined) return path.length === 0;
   if (first === '**') {
-    if (rest.length === 0) return path.length > 0;
-    return path.some((_, i) => naive(rest, path.slice(i)));
+    const encoded = path.findIndex((segment) => /%2f/i.test(segment));
+    if (rest.length === 0) return path.length > 0 && encoded === -1;
+    const free = encoded === -1 ? path.length : encoded + 1;
+    return path.slice(0, free).some((_, i) => naive(rest, path.slice(i)));
   }
-  const glob = new RegExp(`^${first.replaceAll('*', '.*')}$`);
+  const glob = new RegExp(`^${first.replaceAll('*', '(?:(?!%2f).)*')}$`);
   const [head, ...tail] = path;
   if (head === undefined || !glob.test(head) || (head === '' && first !== '')) return false;
   return naive(rest, tail);
@@ -192,9 +243,10 @@ function naive(pattern: readonly string[], path: readonly string[]): boolean {
 
 describe('matchesPath', () => {
   it('agrees with trying everything', () => {
-    const segment = fc.constantFrom('a', 'b', 'ab', '*', 'a*', '*b', 'a*b', '*a*', '**', '');
+    const stars = fc.constantFrom('a', 'b', 'ab', '*', 'a*', '*b', 'a*b', '*a*', '**', '');
+    const segment = fc.oneof(stars, fc.constantFrom('a%2fb', '*%2f*', 'a%2f*', '*b%2fa*%2f*'));
     const pattern = fc.array(segment, { minLength: 1, maxLength: 5 });
-    const word = fc.constantFrom('a', 'b', 'ab', 'aab', 'abab');
+    const word = fc.constantFrom('a', 'b', 'ab', 'aab', 'abab', 'a%2fb', 'b%2fa%2fb', 'ab%2fab');
     const path = fc.tuple(fc.array(word, { maxLength: 5 }), fc.constantFrom('', 'a', 'ab'));
     fc.assert(
       fc.property(pattern, path, (segments, [head, last]) => {
