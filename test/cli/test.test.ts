@@ -5,6 +5,8 @@ import { describe, test } from 'node:test';
 import { Installation } from '../support/command.ts';
 
 const now = Date.UTC(2026, 10, 22, 12);
+const shipped = path.join(import.meta.dirname, '../../allowlists');
+const cases = path.join(import.meta.dirname, '../cases');
 
 function installation(): Installation {
   const made = new Installation();
@@ -145,13 +147,24 @@ describe('test', () => {
 
   test('the shipped expectations hold for the shipped allowlists', async () => {
     using home = installation();
-    const root = path.join(import.meta.dirname, '../..');
     const { status, stdout } = await home.run([
       'test',
       '--allowlists',
-      path.join(root, 'allowlists'),
-      path.join(root, 'test/cases/shipped-allowlists.yaml'),
+      shipped,
+      path.join(cases, 'shipped-allowlists.yaml'),
     ]);
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /^[1-9]\d* passed, 0 failed\n$/u);
+  });
+
+  test('the inspected groups that are shipped hold what they promise', async () => {
+    using home = installation();
+    for (const name of fs.readdirSync(shipped).filter((file) => file.endsWith('.yaml'))) {
+      home.allow(name, fs.readFileSync(path.join(shipped, name), 'utf8'));
+    }
+    const agents = fs.readFileSync(path.join(cases, 'read-only-agents.yaml'), 'utf8');
+    home.allow('agents.yaml', agents);
+    const { status, stdout } = await home.run(['test', path.join(cases, 'read-only-groups.yaml')]);
     assert.equal(status, 0, stdout);
     assert.match(stdout, /^[1-9]\d* passed, 0 failed\n$/u);
   });
