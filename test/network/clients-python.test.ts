@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -18,12 +17,12 @@ import {
 } from '../support/client-lab.ts';
 import { linesLike } from '../support/egress-lines.ts';
 import { enterNamespace } from '../support/namespace.ts';
+import { indexPage, makeWheel, wheelName } from '../support/pypi-index.ts';
 import { files, page } from '../support/web-origin.ts';
 
 await enterNamespace(import.meta.filename);
 
 const text = 'the page of the origin';
-const wheel = 'demo_package-1.0-py3-none-any.whl';
 const tunnelFailed = `Tunnel connection failed: 403 ${refusalSentence}`;
 const challenged = 'Tunnel connection failed: 407 a valid proxy credential is required';
 let lab: ClientLab;
@@ -41,10 +40,11 @@ before(async () => {
     allow: ['pypi.test', 'files.test', 'good.test', 'http://plain.test'],
   });
   if (missingClient('python3') !== false) return;
-  const content = makeWheel(lab.home);
-  packages[`/${wheel}`] = content;
-  index['/simple/demo-package/'] = indexPage('files.test', content);
-  index['/simple/stray/'] = indexPage(forbiddenHost, content).replaceAll('demo_package', 'stray');
+  const content = makeWheel(path.join(lab.home, 'wheel'));
+  packages[`/${wheelName}`] = content;
+  index['/simple/demo-package/'] = indexPage(`https://files.test/${wheelName}`, content);
+  const stray = indexPage(`https://${forbiddenHost}/${wheelName}`, content);
+  index['/simple/stray/'] = stray.replaceAll('demo_package', 'stray');
 });
 after(() => lab.stop());
 
@@ -62,7 +62,7 @@ describe('pip', { skip: missingClient('python3', 'pip3') }, () => {
     for (const host of ['pypi.test', 'files.test']) {
       assertAllowed(result, { agent: 'demo', scheme: 'https', host, method: 'CONNECT' });
     }
-    assert.ok(fs.existsSync(path.join(lab.home, 'downloads', wheel)));
+    assert.ok(fs.existsSync(path.join(lab.home, 'downloads', wheelName)));
   });
 
   test('says why an index is refused', async () => {
@@ -137,31 +137,4 @@ for (const [name, script, skip] of clients) {
 function missingModule(name: string): string | false {
   const run = spawnSync('python3', ['-c', `import ${name}`], { env: { PATH: searchPath } });
   return run.status !== 0 && `not installed: python3-${name} (.ci/run installs it)`;
-}
-
-/** A wheel with one module, made by python itself: a zip file with its metadata. */
-function makeWheel(home: string): Buffer {
-  const directory = path.join(home, 'wheel');
-  const info = path.join(directory, 'demo_package-1.0.dist-info');
-  fs.mkdirSync(info, { recursive: true });
-  fs.writeFileSync(path.join(directory, 'demo_package.py'), 'answer = 42\n');
-  fs.writeFileSync(
-    path.join(info, 'METADATA'),
-    'Metadata-Version: 2.1\nName: demo-package\nVersion: 1.0\n',
-  );
-  fs.writeFileSync(
-    path.join(info, 'WHEEL'),
-    'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
-  );
-  fs.writeFileSync(path.join(info, 'RECORD'), '');
-  const content = ['demo_package.py', path.basename(info)];
-  const run = spawnSync('python3', ['-m', 'zipfile', '-c', wheel, ...content], { cwd: directory });
-  assert.equal(run.status, 0, run.stderr.toString());
-  return fs.readFileSync(path.join(directory, wheel));
-}
-
-/** PEP 503: a page with one link for each file. */
-function indexPage(host: string, content: Uint8Array): string {
-  const digest = createHash('sha256').update(content).digest('hex');
-  return `<!DOCTYPE html><a href="https://${host}/${wheel}#sha256=${digest}">${wheel}</a>`;
 }

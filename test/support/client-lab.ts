@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { authorityPaths, createAuthority } from '../../src/tls/authority.ts';
 import { TestAuthority } from './certificates.ts';
 import { type DnsServer, startDnsServer } from './dns-server.ts';
 import { type EgressLine, type EgressPattern, linesLike, onlyLine } from './egress-lines.ts';
@@ -27,6 +28,8 @@ export const refusalSentence = `${forbiddenHost} is not on the allowlist of agen
 
 const { PATH = '' } = process.env;
 
+const shipped = path.resolve(import.meta.dirname, '../../allowlists');
+
 /** Programs of the system come first: not the ones that `npm test` puts on the PATH. */
 export const searchPath = `/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:${PATH}`;
 
@@ -48,11 +51,18 @@ export interface ClientOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Default: the lab's `home`. */
   readonly cwd?: string;
+  /** What stands on standard input; nothing without. */
+  readonly input?: string;
 }
 
 export interface LabOptions {
   readonly sites: Sites;
   readonly allow: readonly unknown[];
+  /**
+   * The shipped allowlists are read beside the agent's, and there is an authority for inspection,
+   * which the clients trust instead of the one that signed the sites.
+   */
+  readonly inspected?: boolean;
   /** Further keys of the agent. */
   readonly agent?: object;
   /** Settings of the proxy, as `ProxyOptions` has them. */
@@ -84,6 +94,7 @@ interface Parts {
   readonly web: WebOrigin;
   readonly dns: DnsServer;
   readonly home: string;
+  readonly caFile: string;
   readonly canaries: readonly Origin[];
   /** Ends all of them. */
   readonly stack: AsyncDisposableStack;
@@ -99,7 +110,7 @@ export class ClientLab {
   readonly dns: DnsServer;
   /** An empty home directory for the clients. */
   readonly home: string;
-  /** PEM file of the authority that signed the sites. */
+  /** PEM file of the authority that the clients trust: it signed the sites, or inspects them. */
   readonly caFile: string;
   readonly #canaries: readonly Origin[];
   readonly #parts: AsyncDisposableStack;
@@ -109,7 +120,7 @@ export class ClientLab {
     this.web = parts.web;
     this.dns = parts.dns;
     this.home = parts.home;
-    this.caFile = path.join(this.home, 'test-ca.pem');
+    this.caFile = parts.caFile;
     this.#canaries = parts.canaries;
     this.#parts = parts.stack;
   }
@@ -120,7 +131,8 @@ export class ClientLab {
     stack.defer(() => fs.rmSync(home, { recursive: true, force: true }));
     const names = Object.keys(options.sites);
     const authority = new TestAuthority();
-    fs.writeFileSync(path.join(home, 'test-ca.pem'), authority.cert);
+    const roots = path.join(home, 'test-ca.pem');
+    fs.writeFileSync(roots, authority.cert);
     const zone = Object.fromEntries(names.map((name) => [name, { a: [siteAddress] }]));
     const dns = await startDnsServer({
       address: dnsAddress,
@@ -133,11 +145,17 @@ export class ClientLab {
     const canaries = await Promise.all([80, 443].map((port) => canary(forbiddenAddress, port)));
     for (const one of canaries) stack.use(one);
     const demo = agent(credential, options.allow, options.agent);
-    const allowlists = { 'demo.yaml': { agents: { demo } } };
-    const { settings = {} } = options;
-    const proxy = await ProxyProcess.start({ allowlists, settings });
+    const lists = { 'demo.yaml': { agents: { demo } } };
+    const { settings = {}, inspected = false } = options;
+    const certs = path.join(home, 'certs');
+    const caFile = inspected ? authorityPaths(certs).certificate : roots;
+    if (inspected) createAuthority(certs, Date.now());
+    const proxy = await ProxyProcess.start({
+      allowlists: inspected ? { ...shippedAllowlists(), ...lists } : lists,
+      settings: inspected ? { certs, trust: [roots], ...settings } : settings,
+    });
     stack.use(proxy);
-    return new ClientLab({ proxy, web, dns, home, canaries, stack: stack.move() });
+    return new ClientLab({ proxy, web, dns, home, caFile, canaries, stack: stack.move() });
   }
 
   /** `http://demo:CREDENTIAL@127.0.0.1:PORT`, as it stands in HTTPS_PROXY. */
@@ -155,10 +173,12 @@ export class ClientLab {
     const child = spawn(command, args, {
       cwd: options.cwd ?? this.home,
       env: { ...this.#env(), ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       timeout: clientTimeout,
       killSignal: 'SIGKILL',
     });
+    // Who does not read it may be gone before it is written.
+    child.stdin.on('error', () => {}).end(options.input);
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -198,6 +218,7 @@ export class ClientLab {
       HTTPS_PROXY: proxy,
       http_proxy: proxy,
       https_proxy: proxy,
+      CARGO_HTTP_CAINFO: this.caFile,
       CURL_CA_BUNDLE: this.caFile,
       GIT_SSL_CAINFO: this.caFile,
       NODE_EXTRA_CA_CERTS: this.caFile,
@@ -207,6 +228,14 @@ export class ClientLab {
       SSL_CERT_FILE: this.caFile,
     };
   }
+}
+
+/** All that are shipped but the agent. */
+function shippedAllowlists(): Record<string, string> {
+  const names = fs.readdirSync(shipped).filter((name) => name.endsWith('.yaml'));
+  return Object.fromEntries(
+    names.map((name) => [name, fs.readFileSync(path.join(shipped, name), 'utf8')]),
+  );
 }
 
 /** Fails unless the client ended well, its egress lines say so, and nothing was blocked for long. */

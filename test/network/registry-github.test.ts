@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { describeRun, missingClient } from '../support/client-lab.ts';
+import { makeRepository } from '../support/git-site.ts';
+import { githubSites } from '../support/github-sites.ts';
+import { enterNamespace } from '../support/namespace.ts';
+import { RegistryLab, type RegistryRun } from '../support/registry-lab.ts';
+
+await enterNamespace(import.meta.filename);
+
+const remote = 'https://github.com/acme/tools.git';
+
+describe('code/github-fetch', { skip: missingClient('git', 'curl') }, () => {
+  let lab: RegistryLab;
+
+  before(async () => {
+    lab = await RegistryLab.start('code/github-fetch', (directory) => {
+      const owner = path.join(directory, 'acme');
+      fs.mkdirSync(owner);
+      makeRepository(owner, 'tools.git', 'README', 'the file of the repository\n');
+      return githubSites(directory);
+    });
+  });
+  after(() => lab.stop());
+
+  const git = (...args: string[]): Promise<RegistryRun> =>
+    lab.run('git', args, { env: { GIT_TERMINAL_PROMPT: '0', GIT_CONFIG_NOSYSTEM: '1' } });
+  /** Follows redirects, and fails with the status in its message. */
+  const curl = (...args: string[]): Promise<RegistryRun> => lab.run('curl', ['-fsSL', ...args]);
+
+  test('git clones and fetches', async () => {
+    const clone = await git('clone', '-q', remote, 'tools');
+    lab.assertFetched(clone, [
+      'GET github.com/acme/tools.git/info/refs',
+      'POST github.com/acme/tools.git/git-upload-pack',
+    ]);
+    const file = path.join(lab.home, 'tools/README');
+    assert.equal(fs.readFileSync(file, 'utf8'), 'the file of the repository\n');
+    lab.assertFetched(await git('-C', 'tools', 'fetch', 'origin', 'main'), [
+      'POST github.com/acme/tools.git/git-upload-pack',
+    ]);
+  });
+
+  test('git with the first protocol as well, and shallow', async () => {
+    const old = await git('-c', 'protocol.version=0', 'clone', '-q', '--depth', '1', remote, 'old');
+    lab.assertFetched(old, ['POST github.com/acme/tools.git/git-upload-pack']);
+  });
+
+  test('git does not push', async () => {
+    const author = ['-c', 'user.name=Test', '-c', 'user.email=test@example.com'];
+    const commit = await git('-C', 'tools', ...author, 'commit', '-q', '--allow-empty', '-m', 'x');
+    assert.equal(commit.status, 0, describeRun(commit));
+    const push = await git('-C', 'tools', 'push', 'origin', 'main');
+    const refused = {
+      method: 'GET',
+      path: '/acme/tools.git/info/refs',
+      reason: 'path_not_allowed',
+    };
+    lab.assertRefused(
+      push,
+      refused,
+      `unable to access '${remote}/': The requested URL returned error: 403`,
+    );
+    assert.deepEqual(push.reached, []);
+  });
+
+  // What a push is made of, without the question that comes first.
+  test('nothing is received', async () => {
+    const body = [
+      '--data-binary',
+      '0000',
+      '-H',
+      'Content-Type: application/x-git-receive-pack-request',
+    ];
+    const run = await curl(...body, `${remote}/git-receive-pack`);
+    lab.assertRefused(run, { method: 'POST', path: '/acme/tools.git/git-receive-pack' }, '403');
+    assert.deepEqual(run.reached, []);
+  });
+
+  for (const [url, text] of [
+    ['https://github.com/acme/tools/archive/refs/heads/main.tar.gz', 'an archive'],
+    ['https://github.com/acme/tools/releases/download/v1/tools.tgz', 'a file of a release'],
+    ['https://raw.githubusercontent.com/acme/tools/main/README', 'a file'],
+    ['https://api.github.com/repos/acme/tools/releases?per_page=5', '{"ok":true}'],
+    ['https://api.github.com/repos/acme/tools/contents/src/a%20b.ts?ref=main', '{"ok":true}'],
+  ] as const) {
+    test(`curl gets ${url}`, async () => {
+      const run = await curl(url);
+      lab.assertFetched(run, []);
+      assert.equal(run.stdout, text);
+    });
+  }
+
+  for (const [name, reason, ...args] of [
+    [
+      'opens no issue',
+      'method_not_allowed',
+      '-d',
+      '{}',
+      'https://api.github.com/repos/acme/tools/issues',
+    ],
+    ['reads no issues', 'path_not_allowed', 'https://api.github.com/repos/acme/tools/issues'],
+    ['makes no gist', 'method_not_allowed', '-d', '{}', 'https://api.github.com/gists'],
+    ['asks no GraphQL', 'method_not_allowed', '-d', '{}', 'https://api.github.com/graphql'],
+    [
+      'writes no file',
+      'method_not_allowed',
+      '-T',
+      'tools/README',
+      'https://api.github.com/repos/acme/tools/contents/README',
+    ],
+    ['is not logged in', 'path_not_allowed', 'https://api.github.com/user'],
+    ['starts no login', 'path_not_allowed', '-d', '', 'https://github.com/login/device/code'],
+    ['asks for no large files', 'path_not_allowed', '-d', '{}', `${remote}/info/lfs/objects/batch`],
+    [
+      'sees no list of what could be pushed',
+      'path_not_allowed',
+      `${remote}/info/refs?service=git-receive-pack`,
+    ],
+    [
+      'asks two services of one',
+      'path_not_allowed',
+      `${remote}/info/refs?service=git-upload-pack&service=git-receive-pack`,
+    ],
+    [
+      'hides no data in a query',
+      'path_not_allowed',
+      'https://raw.githubusercontent.com/acme/tools/main/README?data=secret',
+    ],
+  ] as const) {
+    test(`curl ${name}`, async () => {
+      const run = await curl(...args);
+      lab.assertRefused(run, { reason }, 'The requested URL returned error: 403');
+      assert.deepEqual(run.reached, []);
+    });
+  }
+});
