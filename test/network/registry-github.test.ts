@@ -11,6 +11,12 @@ import { RegistryLab, type RegistryRun } from '../support/registry-lab.ts';
 await enterNamespace(import.meta.filename);
 
 const remote = 'https://github.com/acme/tools.git';
+const twice = `${remote}/info/refs?service=git-upload-pack&service=git-receive-pack`;
+const api = 'https://api.github.com/repos/acme/tools';
+const raw = 'https://raw.githubusercontent.com/acme/tools/main/README';
+
+/** What git and curl tell of a refusal: they show the status alone. */
+const said = 'The requested URL returned error: 403';
 
 describe('code/github-fetch', { skip: missingClient('git', 'curl') }, () => {
   let lab: RegistryLab;
@@ -58,33 +64,34 @@ describe('code/github-fetch', { skip: missingClient('git', 'curl') }, () => {
       path: '/acme/tools.git/info/refs',
       reason: 'path_not_allowed',
     };
-    lab.assertRefused(
-      push,
-      refused,
-      `unable to access '${remote}/': The requested URL returned error: 403`,
-    );
+    lab.assertRefused(push, refused, `unable to access '${remote}/': ${said}`);
     assert.deepEqual(push.reached, []);
   });
 
-  // What a push is made of, without the question that comes first.
+  // What a push consists of, without the question that comes first.
   test('nothing is received', async () => {
-    const body = [
-      '--data-binary',
-      '0000',
-      '-H',
-      'Content-Type: application/x-git-receive-pack-request',
-    ];
-    const run = await curl(...body, `${remote}/git-receive-pack`);
-    lab.assertRefused(run, { method: 'POST', path: '/acme/tools.git/git-receive-pack' }, '403');
+    const type = 'Content-Type: application/x-git-receive-pack-request';
+    const run = await curl('-H', type, '--data-binary', '0000', `${remote}/git-receive-pack`);
+    const refused = { method: 'POST', path: '/acme/tools.git/git-receive-pack' };
+    lab.assertRefused(run, { ...refused, reason: 'path_not_allowed' }, said);
+    assert.deepEqual(run.reached, []);
+  });
+
+  test('a fetch carries no more than what the clone has already', async () => {
+    fs.writeFileSync(path.join(lab.home, 'much'), Buffer.alloc(5_000_001));
+    const type = 'Content-Type: application/x-git-upload-pack-request';
+    const run = await curl('-H', type, '--data-binary', '@much', `${remote}/git-upload-pack`);
+    const refused = { path: '/acme/tools.git/git-upload-pack', reason: 'upload_limit' };
+    lab.assertRefused(run, refused, 'The requested URL returned error: 413');
     assert.deepEqual(run.reached, []);
   });
 
   for (const [url, text] of [
     ['https://github.com/acme/tools/archive/refs/heads/main.tar.gz', 'an archive'],
     ['https://github.com/acme/tools/releases/download/v1/tools.tgz', 'a file of a release'],
-    ['https://raw.githubusercontent.com/acme/tools/main/README', 'a file'],
-    ['https://api.github.com/repos/acme/tools/releases?per_page=5', '{"ok":true}'],
-    ['https://api.github.com/repos/acme/tools/contents/src/a%20b.ts?ref=main', '{"ok":true}'],
+    [raw, 'a file'],
+    [`${api}/releases?per_page=5`, '{"ok":true}'],
+    [`${api}/contents/src/a%20b.ts?ref=main`, '{"ok":true}'],
   ] as const) {
     test(`curl gets ${url}`, async () => {
       const run = await curl(url);
@@ -93,46 +100,22 @@ describe('code/github-fetch', { skip: missingClient('git', 'curl') }, () => {
     });
   }
 
-  for (const [name, reason, ...args] of [
-    [
-      'opens no issue',
-      'method_not_allowed',
-      '-d',
-      '{}',
-      'https://api.github.com/repos/acme/tools/issues',
-    ],
-    ['reads no issues', 'path_not_allowed', 'https://api.github.com/repos/acme/tools/issues'],
-    ['makes no gist', 'method_not_allowed', '-d', '{}', 'https://api.github.com/gists'],
-    ['asks no GraphQL', 'method_not_allowed', '-d', '{}', 'https://api.github.com/graphql'],
-    [
-      'writes no file',
-      'method_not_allowed',
-      '-T',
-      'tools/README',
-      'https://api.github.com/repos/acme/tools/contents/README',
-    ],
-    ['is not logged in', 'path_not_allowed', 'https://api.github.com/user'],
-    ['starts no login', 'path_not_allowed', '-d', '', 'https://github.com/login/device/code'],
-    ['asks for no large files', 'path_not_allowed', '-d', '{}', `${remote}/info/lfs/objects/batch`],
-    [
-      'sees no list of what could be pushed',
-      'path_not_allowed',
-      `${remote}/info/refs?service=git-receive-pack`,
-    ],
-    [
-      'asks two services of one',
-      'path_not_allowed',
-      `${remote}/info/refs?service=git-upload-pack&service=git-receive-pack`,
-    ],
-    [
-      'hides no data in a query',
-      'path_not_allowed',
-      'https://raw.githubusercontent.com/acme/tools/main/README?data=secret',
-    ],
+  for (const [name, reason, args, url] of [
+    ['opens no issue', 'method_not_allowed', ['-d', '{}'], `${api}/issues`],
+    ['reads no issues', 'path_not_allowed', [], `${api}/issues`],
+    ['writes no file', 'method_not_allowed', ['-T', 'tools/README'], `${api}/contents/README`],
+    ['makes no gist', 'method_not_allowed', ['-d', '{}'], 'https://api.github.com/gists'],
+    ['asks no GraphQL', 'method_not_allowed', ['-d', '{}'], 'https://api.github.com/graphql'],
+    ['is nobody', 'path_not_allowed', [], 'https://api.github.com/user'],
+    ['logs nobody in', 'path_not_allowed', ['-d', ''], 'https://github.com/login/device/code'],
+    ['finds no large files', 'path_not_allowed', ['-d', '{}'], `${remote}/info/lfs/objects/batch`],
+    ['asks for no push', 'path_not_allowed', [], `${remote}/info/refs?service=git-receive-pack`],
+    ['asks for nothing beside a fetch', 'path_not_allowed', [], twice],
+    ['hides nothing in a query', 'path_not_allowed', [], `${raw}?data=secret`],
   ] as const) {
     test(`curl ${name}`, async () => {
-      const run = await curl(...args);
-      lab.assertRefused(run, { reason }, 'The requested URL returned error: 403');
+      const run = await curl(...args, url);
+      lab.assertRefused(run, { reason }, said);
       assert.deepEqual(run.reached, []);
     });
   }

@@ -39,6 +39,17 @@ describe('registry/rubygems-read', { skip: missingClient('gem', 'ruby') }, () =>
     assert.equal(fs.readFileSync(file, 'utf8'), 'LEFT = 1\n');
   });
 
+  test('bundler installs what a Gemfile names', { skip: missingClient('bundle') }, async () => {
+    const cwd = path.join(lab.home, 'project');
+    fs.mkdirSync(cwd);
+    fs.writeFileSync(path.join(cwd, 'Gemfile'), `source 'https://${host}'\ngem 'left'\n`);
+    const env = { BUNDLE_PATH: 'bundle', BUNDLE_SILENCE_ROOT_WARNING: '1' };
+    const run = await lab.run('bundle', ['install', '--retry', '0'], { cwd, env });
+    lab.assertFetched(run, [`GET index.${host}/versions`]);
+    const lock = fs.readFileSync(path.join(cwd, 'Gemfile.lock'), 'utf8');
+    assert.match(lock, /^ {4}left \(1\.2\.3\)$/m);
+  });
+
   test('finds a gem in the older index', async () => {
     const run = await gem(['search', 'left']);
     lab.assertFetched(run, [`GET ${host}/latest_specs.4.8.gz`]);

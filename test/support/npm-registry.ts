@@ -57,5 +57,6 @@ function packument({ name, version, tarball, dependencies }: NpmPackage, url: st
     name,
     'dist-tags': { latest: version },
     versions: { [version]: manifest },
+    time: { [version]: '2026-01-01T00:00:00.000Z' },
   });
 }
