@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { Installation } from '../support/command.ts';
+import { shippedAllowlists } from '../support/shipped-allowlists.ts';
 
 const now = Date.UTC(2026, 10, 22, 12);
 const shipped = path.join(import.meta.dirname, '../../allowlists');
@@ -159,9 +160,7 @@ describe('test', () => {
 
   test('the inspected groups that are shipped hold what they promise', async () => {
     using home = installation();
-    for (const name of fs.readdirSync(shipped).filter((file) => file.endsWith('.yaml'))) {
-      home.allow(name, fs.readFileSync(path.join(shipped, name), 'utf8'));
-    }
+    for (const [name, text] of Object.entries(shippedAllowlists())) home.allow(name, text);
     const agents = fs.readFileSync(path.join(cases, 'read-only-agents.yaml'), 'utf8');
     home.allow('agents.yaml', agents);
     const { status, stdout } = await home.run(['test', path.join(cases, 'read-only-groups.yaml')]);

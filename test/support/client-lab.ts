@@ -11,6 +11,7 @@ import { type EgressLine, type EgressPattern, linesLike, onlyLine } from './egre
 import { dnsAddress } from './namespace.ts';
 import { canary, type Origin } from './origins.ts';
 import { agent, ProxyProcess } from './proxy-process.ts';
+import { shippedAllowlists } from './shipped-allowlists.ts';
 import { type Sites, WebOrigin } from './web-origin.ts';
 
 /** Where the sites of a lab are, and where the names are that no entry allows. */
@@ -27,8 +28,6 @@ export const forbiddenHost = 'evil.test';
 export const refusalSentence = `${forbiddenHost} is not on the allowlist of agent demo`;
 
 const { PATH = '' } = process.env;
-
-const shipped = path.resolve(import.meta.dirname, '../../allowlists');
 
 /** Programs of the system come first: not the ones that `npm test` puts on the PATH. */
 export const searchPath = `/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:${PATH}`;
@@ -228,14 +227,6 @@ export class ClientLab {
       SSL_CERT_FILE: this.caFile,
     };
   }
-}
-
-/** All that are shipped but the agent. */
-function shippedAllowlists(): Record<string, string> {
-  const names = fs.readdirSync(shipped).filter((name) => name.endsWith('.yaml'));
-  return Object.fromEntries(
-    names.map((name) => [name, fs.readFileSync(path.join(shipped, name), 'utf8')]),
-  );
 }
 
 /** Fails unless the client ended well, its egress lines say so, and nothing was blocked for long. */
