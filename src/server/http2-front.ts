@@ -34,5 +34,12 @@ const options = {
 
 /** Serves HTTP/2 to the client of an inspected tunnel; ALPN has agreed on it. */
 export function serveHttp2(services: Services, socket: Socket, from: Client, tunnel: Tunnel): void {
-  new Http2Session(services, performServerHandshake(socket, options), from, tunnel);
+  const connection = performServerHandshake(socket, options);
+  // Sockets of clients may be half open, for the tunnels that are relayed. HTTP/2 knows no such thing,
+  // and would wait for a client that has gone without a word; the socket itself for a last write.
+  socket.once('end', () => {
+    connection.destroy();
+    socket.destroy();
+  });
+  new Http2Session(services, connection, from, tunnel);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import type http2 from 'node:http2';
+import http2 from 'node:http2';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { until } from '../support/deadline.ts';
 import { linesLike, readEgressLog, waitForLine } from '../support/egress-lines.ts';
@@ -400,6 +400,22 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     const { status } = await ask(session, { ':path': '/after' });
     assert.equal(status, 200);
     session.close();
+  });
+
+  // As curl leaves: without a word on HTTP/2, and with a body that nobody wants half sent.
+  test('a client that has gone leaves no tunnel behind', async () => {
+    const socket = await stage.openTls('api.test', { ALPNProtocols: ['h2'] });
+    const session = http2.connect('https://api.test', { createConnection: () => socket });
+    session.on('error', () => undefined);
+    const path = '/gone';
+    const request = { ':method': 'DELETE', ':path': path };
+    const stream = session.request(request, { endStream: false });
+    stream.on('error', () => undefined).resume();
+    stream.write(Buffer.alloc(1_000_000));
+    await once(stream, 'response');
+    const line = await waitForLine(stage.proxy.logFile, { event: 'block', path });
+    socket.destroySoon();
+    await waitForLine(stage.proxy.logFile, { event: 'close', client: line.client as string });
   });
 
   test('agents see only their own entries', async () => {
