@@ -77,6 +77,13 @@ describe('code/github-fetch', { skip: missingClient('git', 'curl') }, () => {
     assert.deepEqual(run.reached, []);
   });
 
+  test('what is sent for a fetch is nothing else', async () => {
+    const run = await curl('--data-binary', '0000', `${remote}/git-upload-pack`);
+    const refused = { path: '/acme/tools.git/git-upload-pack', reason: 'content_type_not_allowed' };
+    lab.assertRefused(run, refused, said);
+    assert.deepEqual(run.reached, []);
+  });
+
   test('a fetch carries no more than what the clone has already', async () => {
     fs.writeFileSync(path.join(lab.home, 'much'), Buffer.alloc(5_000_001));
     const type = 'Content-Type: application/x-git-upload-pack-request';

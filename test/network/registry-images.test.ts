@@ -91,6 +91,19 @@ for (const [group, name, hosts] of registries) {
       lab.assertRefused(run, refused, methodRefused);
     });
 
+    test('asks for tokens as nobody, whatever the client says', {
+      skip: missingClient('curl'),
+    }, async () => {
+      const scope = `repository:${repository}:pull,push`;
+      const url = `https://${hosts.tokens}/token?service=${hosts.service}&scope=${scope}`;
+      const run = await lab.run('curl', ['-fsS', '-u', 'me:secret', url]);
+      lab.assertFetched(run, [`GET ${hosts.tokens}/token`]);
+      assert.deepEqual(
+        run.reached.map(({ headers }) => headers.authorization),
+        [undefined],
+      );
+    });
+
     test('gets no token for somebody: no login, no push', async () => {
       const refused = {
         host: hosts.tokens,
