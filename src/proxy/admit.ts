@@ -52,13 +52,16 @@ export function authorize(
 }
 
 /** Contract §4 step 4 once more, now that the body of a request has been read. Null if still allowed. */
-export function authorizeBody(
-  exchange: Exchange,
-  scheme: DecisionRequest['scheme'],
-): Reason | null {
-  const decision = judge(exchange, exchange.policy, scheme, exchange.services.clock.now());
+export function authorizeBody(exchange: Exchange): Reason | null {
+  const { policy, services } = exchange;
+  const decision = judge(exchange, policy, requestScheme(exchange), services.clock.now());
   exchange.decision = decision;
   return decision.verdict === 'block' ? (decision.reason ?? 'tool_not_allowed') : null;
+}
+
+/** The scheme of a request, as decisions ask for it. */
+export function requestScheme(exchange: Exchange): 'https' | 'http' {
+  return exchange.scheme === 'https' ? 'https' : 'http';
 }
 
 /** The decision on an identified exchange under a policy; used again by every re-judgement. */

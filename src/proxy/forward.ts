@@ -2,12 +2,11 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Ip } from '../core/ip.ts';
 import type { Reason } from '../core/reasons.ts';
-import type { Entry, Policy } from '../policy/policy.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { DialHandle } from '../upstream/dialer.ts';
 import type { OriginClient, Peer } from '../upstream/pool.ts';
 import { NoConnectionError } from '../upstream/pool.ts';
-import { authorize, authorizeBody, identify, passedHere } from './admit.ts';
-import { type InjectedHeaders, injectedHeaders, strangersInQuery } from './credential-broker.ts';
+import { authorize, identify, passedHere, requestScheme } from './admit.ts';
 import { Exchange } from './exchange.ts';
 import { atOnce } from './failure-limiter.ts';
 import { HeaderView } from './header-view.ts';
@@ -15,9 +14,9 @@ import type { RequestFacts } from './headers.ts';
 import { readRequest } from './headers.ts';
 import type { Inbound, Session } from './inbound.ts';
 import { inheritIdentity } from './inherited-identity.ts';
-import { mcpProblem, readMcpRequest } from './mcp-request.ts';
-import { originHeaders, smuggled, smugglesMethod } from './origin-request.ts';
+import { originHeaders } from './origin-request.ts';
 import { OriginResponse } from './origin-response.ts';
+import { type Prepared, prepare } from './prepare.ts';
 import type { RefusalDetail } from './refuse.ts';
 import { isDestinationsFault, refusal, refuseExchange } from './refuse.ts';
 import { standing } from './rejudge.ts';
@@ -27,6 +26,8 @@ import { needsIdentity, ownPage, sendPage } from './self.ts';
 import type { CutReason, Live, LiveDescription } from './services.ts';
 import type { Upgraded } from './upgraded.ts';
 import { Upload } from './upload.ts';
+
+const unprepared: Prepared = { body: null, injected: [] };
 
 /**
  * The life of one HTTP request, plain or inspected, in the order of contract §4: parse, identify,
@@ -41,11 +42,9 @@ export class Forward implements Live {
   /** Where the request went; null while it is on no connection. */
   #address: Ip | null = null;
   #answer: OriginResponse | null = null;
-  /** The body of a request whose tools are limited. */
-  #body: Buffer | null = null;
-  /** When that body must be here, monotonic milliseconds; Infinity while none is waited for. */
+  #prepared: Prepared = unprepared;
+  /** When a body that is waited for must be here, monotonic milliseconds; Infinity while none is. */
   #readingUntil = Infinity;
-  #injected: InjectedHeaders = [];
   #retried = false;
   #movedAt: number;
   #upgraded: Upgraded | null = null;
@@ -79,58 +78,31 @@ export class Forward implements Live {
     exchange.content = new HeaderView(headers, facts.hasBody);
     const blocked = authorize(exchange, scheme, tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
-    if (smugglesMethod(exchange, facts)) return this.#refuse('method_not_allowed', smuggled);
     const unmet = unmetDemand(facts, method, isUpgrade);
     if (unmet !== null) return this.#refuse(unmet.reason, unmet.detail);
-    if ((facts.contentLength ?? 0) > exchange.uploadCap) return this.#refuse('upload_limit');
     if (isFinalRecipient(facts, method)) return this.#answerFinal();
     if (exchange.path === '*') {
       return this.#refuse('bad_request', { message: 'OPTIONS * is not passed on; name a path' });
     }
-    const entry = exchange.decision?.report === true ? null : exchange.decision?.entry;
-    if (entry?.tools === undefined) this.#broker();
-    else this.#readCalls(entry, facts);
+    this.#prepare(facts);
   }
 
-  /** An entry that limits tools: what the body calls is a part of the decision. */
-  #readCalls(entry: Entry, facts: RequestFacts): void {
-    const inbound = this.#inbound;
-    const problem = mcpProblem(inbound, facts.hasBody);
-    if (problem !== null) return this.#refuse(problem.reason, problem.detail);
-    if (!facts.hasBody) return this.#broker();
-    if (facts.expect !== undefined && inbound.version !== '1.0') inbound.goAhead();
-    this.#readingUntil = this.#exchange.startedAt + this.#session.services.limits.headTimeout;
-    readMcpRequest(
-      inbound,
-      entry,
-      (bytes) => this.#countUpload(bytes),
-      (read) => {
-        this.#readingUntil = Infinity;
-        if (this.#over) return;
-        if ('reason' in read) return this.#refuse(read.reason, read.detail);
-        this.#body = read.body;
-        read.note(this.#exchange);
-        const blocked = authorizeBody(this.#exchange, schemeOf(this.#exchange));
-        read.note(this.#exchange);
-        if (blocked !== null) this.#refuse(blocked);
-        else this.#broker();
+  #prepare(facts: RequestFacts): void {
+    const { headTimeout } = this.#session.services.limits;
+    prepare({
+      exchange: this.#exchange,
+      inbound: this.#inbound,
+      facts,
+      isOver: () => this.#over,
+      reading: (isReading) => {
+        this.#readingUntil = isReading ? this.#exchange.startedAt + headTimeout : Infinity;
       },
-    );
-  }
-
-  /** The credentials that the entry adds. */
-  #broker(): void {
-    const strangers = strangersInQuery(this.#exchange);
-    if (strangers.length > 0) {
-      return this.#refuse('path_not_allowed', {
-        message: `the proxy adds the credential here, so the query must not have one of its own (${strangers.length} of its keys look like one)`,
-      });
-    }
-    injectedHeaders(this.#exchange, (headers) => {
-      if (this.#over) return;
-      if (headers === null) return this.#refuse('secret_unavailable');
-      this.#injected = headers;
-      this.#reach();
+      counted: (bytes) => this.#countUpload(bytes),
+      done: (prepared) => {
+        if ('reason' in prepared) return this.#refuse(prepared.reason, prepared.detail);
+        this.#prepared = prepared;
+        this.#reach();
+      },
     });
   }
 
@@ -205,7 +177,7 @@ export class Forward implements Live {
     const inbound = this.#inbound;
     const facts = this.#facts as RequestFacts;
     if (!this.#open(peer)) return;
-    const uploads = facts.hasBody && this.#body === null;
+    const uploads = facts.hasBody && this.#prepared.body === null;
     if (uploads && facts.expect !== undefined && !this.#retried && inbound.version !== '1.0') {
       inbound.goAhead();
     }
@@ -214,8 +186,16 @@ export class Forward implements Live {
       {
         path: exchange.path ?? '/',
         method: inbound.method as Dispatcher.HttpMethod,
-        headers: originHeaders(inbound, facts, exchange, this.#injected, origin.multiplexes),
-        body: uploads ? new Upload(inbound, (bytes) => this.#countUpload(bytes)) : this.#body,
+        headers: originHeaders(
+          inbound,
+          facts,
+          exchange,
+          this.#prepared.injected,
+          origin.multiplexes,
+        ),
+        body: uploads
+          ? new Upload(inbound, (bytes) => this.#countUpload(bytes))
+          : this.#prepared.body,
       },
       this.#answer,
     );
@@ -231,7 +211,7 @@ export class Forward implements Live {
       this.#inbound,
       this.#facts as RequestFacts,
       this.#exchange,
-      this.#injected,
+      this.#prepared.injected,
       false,
     );
     this.#upgraded = this.#inbound.join(this.#exchange, upstream, headers, () =>
@@ -326,7 +306,7 @@ export class Forward implements Live {
 
   rejudge(policy: Policy, now: number): void {
     if (this.#over || this.#exchange.identity === null || this.#exchange.decision === null) return;
-    const scheme = schemeOf(this.#exchange);
+    const scheme = requestScheme(this.#exchange);
     const verdict = standing(this.#exchange, policy, now, scheme, this.#address);
     if (typeof verdict === 'string') this.cut(verdict);
   }
@@ -396,8 +376,4 @@ export class Forward implements Live {
   #moved(): void {
     this.#movedAt = this.#exchange.services.clock.monotonic();
   }
-}
-
-function schemeOf(exchange: Exchange): 'https' | 'http' {
-  return exchange.scheme === 'https' ? 'https' : 'http';
 }

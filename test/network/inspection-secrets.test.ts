@@ -23,7 +23,7 @@ const file = path.join(directory, 'token');
 
 let stage: InspectionStage;
 before(async () => {
-  process.env['API_TOKEN_OF_TESTS'] = canaries.env;
+  Object.assign(process.env, { API_TOKEN_OF_TESTS: canaries.env });
   fs.writeFileSync(file, `${canaries.file}\n`, { mode: 0o600 });
   stage = await InspectionStage.start();
 });
