@@ -213,11 +213,11 @@ describe('what conditions ask of requests', () => {
     [
       'a type of body',
       { 'content-types': ['application/json'] },
-      head(
+      `${head(
         'POST /a',
         'Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n',
         host,
-      ) + 'ab',
+      )}ab`,
       /^403 content_type_not_allowed/,
     ],
     [
