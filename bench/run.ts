@@ -7,6 +7,7 @@ import { hello } from './hello.ts';
 import { http } from './http.ts';
 import { identity } from './identity.ts';
 import { idle } from './idle.ts';
+import { inspect } from './inspect.ts';
 import { leaves } from './leaves.ts';
 import { logLine } from './log-line.ts';
 import { matcher } from './matcher.ts';
@@ -26,13 +27,14 @@ const axes: readonly Axis[] = [
   connect,
   deny,
   http,
+  inspect,
   relay,
   idle,
 ];
 
 const usage = `Usage: npm run bench -- [options] [axis…]
 
-Measures Sallyport, and its rivals in the same run. Without an axis: all of them, about six minutes.
+Measures Sallyport, and its rivals in the same run. Without an axis: all of them, about twelve minutes.
 
 ${axes.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join('\n')}
 

@@ -12,8 +12,8 @@ export function openConnection(): Socket {
 }
 
 /** A CONNECT as a common client sends it. */
-export function connectHead(name: string): string {
-  const target = `${name}:${originPort}`;
+export function connectHead(name: string, port = originPort): string {
+  const target = `${name}:${port}`;
   return `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: ${authorization}\r\nUser-Agent: bench/1\r\n\r\n`;
 }
 
@@ -32,9 +32,9 @@ export function isEstablished(bytes: Buffer): boolean {
 }
 
 /** An open tunnel. @throws Error if the proxy says no. */
-export async function openTunnel(name: string): Promise<Socket> {
+export async function openTunnel(name: string, port = originPort): Promise<Socket> {
   const socket = openConnection();
-  socket.write(connectHead(name), 'latin1');
+  socket.write(connectHead(name, port), 'latin1');
   const [answer] = (await once(socket, 'data')) as [Buffer];
   socket.pause();
   if (!isEstablished(answer)) throw new Error(`no tunnel: ${answer.toString('latin1', 0, 200)}`);

@@ -40,7 +40,7 @@ export class ClosedLoop {
   /** @throws Error if operations fail. */
   async run(concurrency: number, window: Window): Promise<LoopResult> {
     for (let at = 0; at < concurrency; at++) this.#next();
-    await this.#during(window.warmUp);
+    await this.#warmUp(window);
     this.#waits = [];
     this.#meter.begin();
     await this.#during(window.measured);
@@ -54,6 +54,12 @@ export class ClosedLoop {
       p50: quantile(waits, 0.5),
       p99: quantile(waits, 0.99),
     };
+  }
+
+  async #warmUp({ warmUp, rehearsal = 0 }: Window): Promise<void> {
+    await this.#during(warmUp);
+    const end = performance.now() + 3000 * warmUp;
+    while (this.#turn < rehearsal && performance.now() < end) await this.#during(0.2);
   }
 
   #during(seconds: number): Promise<unknown> {

@@ -1,21 +1,43 @@
+import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import process from 'node:process';
-import { originPort } from './plan.ts';
-import { headEnd, httpAnswer, pushed, serverFlight } from './wire.ts';
+import { createServer as createTlsServer } from 'node:tls';
+import { readOriginCertificate } from './origin-certificate.ts';
+import { originPort, tlsOriginPort } from './plan.ts';
+import { bulkHead, headEnd, httpAnswer, pushed, serverFlight } from './wire.ts';
 
 /**
  * The origin of every trial, one process: answers a ClientHello with a server's first flight, a GET
- * with a small page, `pull N` with N bytes, `push N` once N bytes have come; anything else it sends
- * back.
+ * with a small page (or one of N bytes: `/bytes/N`), `pull N` with N bytes, `push N` once N bytes have come; anything else it sends
+ * back. Argument: the directory with the certificate for its other port, where all of this is behind
+ * TLS; without one there is no such port.
  */
 const block = Buffer.alloc(256 * 1024, 'sallyport ');
 
-const server = createServer({ noDelay: true }, (socket) => {
+const [certificates] = process.argv.slice(2);
+const listeners = [
+  createServer({ noDelay: true }, accept).listen(listenOptions(originPort)),
+  ...(certificates === undefined ? [] : [listenTls(certificates)]),
+];
+process.on('disconnect', () => process.exit());
+await Promise.all(listeners.map((listener) => once(listener, 'listening')));
+process.send?.('ready');
+
+function listenTls(directory: string) {
+  const options = { ...readOriginCertificate(directory), ALPNProtocols: ['http/1.1'] };
+  return createTlsServer({ noDelay: true, ...options }, accept).listen(
+    listenOptions(tlsOriginPort),
+  );
+}
+
+function listenOptions(port: number) {
+  return { host: '0.0.0.0', port, backlog: 4096 };
+}
+
+function accept(socket: Socket): void {
   socket.on('error', () => socket.destroy());
   socket.once('data', (first: Buffer) => serve(socket, first));
-});
-server.listen({ host: '0.0.0.0', port: originPort, backlog: 4096 }, () => process.send?.('ready'));
-process.on('disconnect', () => process.exit());
+}
 
 function serve(socket: Socket, first: Buffer): void {
   switch (first.toString('latin1', 0, 4)) {
@@ -36,6 +58,11 @@ function serveHttp(socket: Socket, first: Buffer): void {
   const take = (chunk: Buffer): void => {
     const heads = (unfinished + chunk.toString('latin1')).split(headEnd);
     unfinished = heads.pop() ?? '';
+    const bulk = /^GET \/bytes\/(\d+) /u.exec(heads[0] ?? '')?.[1];
+    if (bulk !== undefined) {
+      socket.write(bulkHead(Number(bulk)), 'latin1');
+      return pour(socket, Number(bulk));
+    }
     socket.write(httpAnswer.repeat(heads.length), 'latin1');
   };
   socket.on('data', take);

@@ -9,12 +9,14 @@ export const proxyPort = 3128;
 export const adminPort = 3129;
 
 export const originPort = 18_080;
+/** The same origin behind TLS. */
+export const tlsOriginPort = 18_443;
 
 const originCount = 16;
 const originAddress = (at: number): string => `127.0.2.${at + 1}`;
 
 /** What an entry for a name is: the first letter of the name tells which. */
-export type Kind = 'tcp' | 'https' | 'http';
+export type Kind = 'tcp' | 'https' | 'http' | 'inspected';
 
 /** Names that are allowed, one per origin address and kind. */
 export function allowedNames(kind: Kind): readonly string[] {
@@ -25,7 +27,7 @@ export function allowedNames(kind: Kind): readonly string[] {
 export const blockedName = 'exfiltration.blocked.example';
 export const blockedSuffix = '.blocked.example';
 
-const kinds: readonly Kind[] = ['tcp', 'https', 'http'];
+const kinds: readonly Kind[] = ['tcp', 'https', 'http', 'inspected'];
 
 /** Further names on the lists: with those above they are 1,000. */
 export const otherNames: readonly string[] = range(

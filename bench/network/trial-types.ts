@@ -1,17 +1,30 @@
 /** Who carries the traffic. */
-export type RivalName = 'sallyport' | 'squid' | 'bare';
+export type RivalName = 'sallyport' | 'squid' | 'squidRsa' | 'mitmproxy' | 'bare';
 
 /** Seconds to warm up, so that compilers are past the worst, and to measure. */
 export interface Window {
   readonly warmUp: number;
+  /** Operations that must have begun by then; if not, the warm-up lasts up to four times as long. */
+  readonly rehearsal?: number;
   readonly measured: number;
 }
+
+/** TLS that the proxy opens: connections with one request, requests on kept connections, or bytes. */
+export type InspectScenario =
+  | ({ readonly kind: 'inspect'; readonly part: 'handshake' | 'request' } & Window)
+  | {
+      readonly kind: 'inspect';
+      readonly part: 'bulk';
+      readonly streams: number;
+      readonly bytes: number;
+    };
 
 /** What the load does. */
 export type Scenario =
   | ({ readonly kind: 'connect'; readonly entry: 'tcp' | 'https' } & Window)
   | ({ readonly kind: 'deny' } & Window)
   | ({ readonly kind: 'http' } & Window)
+  | InspectScenario
   | { readonly kind: 'relay'; readonly streams: number; readonly bytes: number }
   | { readonly kind: 'idle'; readonly counts: readonly number[] };
 

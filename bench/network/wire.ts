@@ -20,6 +20,16 @@ const page = 'x'.repeat(128);
 /** The answer to every GET. */
 export const httpAnswer = `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${page.length}\r\n\r\n${page}`;
 
+/** The path of a page of so many bytes. */
+export function bulkPath(bytes: number): string {
+  return `/bytes/${bytes}`;
+}
+
+/** The head of that page. */
+export function bulkHead(bytes: number): string {
+  return `HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: ${bytes}\r\n\r\n`;
+}
+
 /** The end of every request head, and so what the origin counts. */
 export const headEnd = '\r\n\r\n';
 

@@ -6,5 +6,6 @@ const relay = path.resolve(import.meta.dirname, 'bare-relay.ts');
 /** What Node alone costs: no policy, no authentication, no log, no plain HTTP. */
 export const bare: Rival = {
   logFile: null,
+  authorityFile: null,
   prepare: () => [process.execPath, relay],
 };

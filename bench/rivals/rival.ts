@@ -14,6 +14,8 @@ export interface Rival {
   prepare(spec: TrialSpec): readonly string[];
   /** Its access log; null if it keeps none. */
   readonly logFile: string | null;
+  /** The certificate of its own authority, PEM, there once it listens; null if it never opens TLS. */
+  readonly authorityFile: string | null;
 }
 
 /** How long a proxy may take to listen, and to end, milliseconds. */

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { createAuthority } from '../../src/tls/authority.ts';
+import { originAuthority } from '../network/origin-certificate.ts';
 import {
   adminPort,
   agent,
@@ -9,6 +11,7 @@ import {
   otherNames,
   proxyAddresses,
   proxyPort,
+  tlsOriginPort,
   token,
 } from '../network/plan.ts';
 import type { TrialSpec } from '../network/trial-types.ts';
@@ -20,15 +23,26 @@ const logFile = 'egress.jsonl';
 /** Sallyport as it ships: authentication, 1,000 entries, address guard, one log line per event. */
 export const sallyport: Rival = {
   logFile,
-  prepare({ directory, profile }: TrialSpec): readonly string[] {
+  authorityFile: 'certs/ca.crt',
+  prepare({ directory, profile, scenario }: TrialSpec): readonly string[] {
     mkdirSync(path.join(directory, 'allowlists'));
-    writeJson(path.join(directory, 'allowlists', 'bench.yaml'), allowlist());
+    writeJson(
+      path.join(directory, 'allowlists', 'bench.yaml'),
+      allowlist(scenario.kind === 'inspect'),
+    );
+    const certs = path.join(directory, 'certs');
+    const inspected = scenario.kind === 'inspect';
+    if (inspected) {
+      mkdirSync(certs, { mode: 0o700 });
+      createAuthority(certs, Date.now());
+    }
     const settings = path.join(directory, 'sallyport.yaml');
     writeJson(settings, {
       listen: proxyAddresses.map((address) => `${address}:${proxyPort}`),
       admin: `127.0.0.1:${adminPort}`,
       allowlists: path.join(directory, 'allowlists'),
-      certs: path.join(directory, 'certs'),
+      certs,
+      ...(inspected ? { trust: [originAuthority(directory)] } : {}),
       log: path.join(directory, logFile),
     });
     const flags =
@@ -39,14 +53,20 @@ export const sallyport: Rival = {
   },
 };
 
-function allowlist(): object {
+function allowlist(inspected: boolean): object {
   return {
     agents: {
       [agent]: {
         owner: 'bench@example.com',
         purpose: 'to be measured',
         credentials: { tokens: [`sha256:${createHash('sha256').update(token).digest('hex')}`] },
-        allow: [...granted('tcp'), ...granted('https'), ...granted('http'), ...otherNames],
+        allow: [
+          ...granted('tcp'),
+          ...granted('https'),
+          ...granted('http'),
+          ...(inspected ? judged() : allowedNames('inspected')),
+          ...otherNames,
+        ],
       },
     },
   };
@@ -58,6 +78,17 @@ function granted(scheme: 'tcp' | 'https' | 'http'): object[] {
     scheme,
     ports: [originPort],
     addresses: ['127.0.0.0/8'],
+  }));
+}
+
+/** Every request is judged, so that TLS has to be opened. */
+function judged(): object[] {
+  return allowedNames('inspected').map((host) => ({
+    host,
+    ports: [tlsOriginPort],
+    addresses: ['127.0.0.0/8'],
+    methods: ['GET', 'HEAD'],
+    paths: ['/', '/bytes/*'],
   }));
 }
 

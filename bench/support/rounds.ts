@@ -1,5 +1,6 @@
 import type { Figures, RivalName, Scenario } from '../network/trial-types.ts';
-import { findSquid } from '../rivals/squid.ts';
+import { findMitmproxy } from '../rivals/mitmproxy.ts';
+import { findSquid, squidInspects } from '../rivals/squid.ts';
 import type { BenchOptions, Row } from './axis.ts';
 import { runTrial } from './namespace.ts';
 import { choosePinning } from './pinning.ts';
@@ -25,6 +26,8 @@ export interface Trial {
 export const rivalTitles: Readonly<Record<RivalName, string>> = {
   sallyport: 'Sallyport',
   squid: 'Squid',
+  squidRsa: 'Squid, RSA',
+  mitmproxy: 'mitmproxy',
   bare: 'bare Node relay',
 };
 
@@ -34,10 +37,11 @@ export const rivalTitles: Readonly<Record<RivalName, string>> = {
  * @throws Error if a trial fails
  */
 export async function holdContest(contest: Contest, options: BenchOptions): Promise<Trial[]> {
-  const rivals = contest.rivals.filter((rival) => rival !== 'squid' || findSquid() !== null);
-  if (rivals.length < contest.rivals.length) {
-    options.progress('squid is not on the PATH, or its basic_ncsa_auth is missing: left out');
-  }
+  const rivals = contest.rivals.filter((rival) => {
+    const missing = whatIsMissing(rival, contest.scenario);
+    if (missing !== null) options.progress(`${missing}: ${rivalTitles[rival]} is left out`);
+    return missing === null;
+  });
   const rounds = options.rounds ?? (options.quick ? 1 : contest.rounds);
   const trials: Trial[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -50,6 +54,15 @@ export async function holdContest(contest: Contest, options: BenchOptions): Prom
     }
   }
   return trials;
+}
+
+/** Why a rival cannot take part; null if it can. */
+function whatIsMissing(rival: RivalName, scenario: Scenario): string | null {
+  if (rival === 'mitmproxy') return findMitmproxy() === null ? 'there is no mitmdump' : null;
+  if (rival !== 'squid' && rival !== 'squidRsa') return null;
+  if (findSquid() === null) return 'squid is not on the PATH, or its basic_ncsa_auth is missing';
+  if (scenario.kind !== 'inspect' || squidInspects()) return null;
+  return 'squid has no security_file_certgen (Debian: squid-openssl)';
 }
 
 async function runRival(rival: RivalName, contest: Contest, options: BenchOptions) {
