@@ -39,7 +39,9 @@ export function terminateTls(
   // Also afterwards: what the client breaks later ends in 'close'.
   secure.on('error', fail);
   secure.on('_tlsError', fail);
-  secure.once('close', () => fail(new Error('the client closed the connection')));
+  secure.once('close', () => {
+    if (!over) fail(new Error('the client closed the connection'));
+  });
   secure.once('secure', () => {
     if (over) return;
     over = true;

@@ -1,5 +1,11 @@
 import type { Duplex } from 'node:stream';
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import {
+  connect,
+  createSecureContext,
+  type DetailedPeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import type { Ip } from '../core/ip.ts';
 
 /** The destination's TLS will not do. The message is OpenSSL's, and may quote the certificate. */
@@ -19,6 +25,7 @@ export class UpstreamTlsError extends Error {
 
 /** RFC 7301 §3.2, as OpenSSL reports the alert. */
 const noProtocol = 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL';
+const otherName = 'ERR_TLS_CERT_ALTNAME_INVALID';
 const unknownIssuer = 'no trusted root has signed its certificate';
 
 /** By the `code` of the error; others are told by their code alone. */
@@ -26,7 +33,7 @@ const problems: ReadonlyMap<string, string> = new Map([
   ['CERT_HAS_EXPIRED', 'its certificate has expired'],
   ['CERT_NOT_YET_VALID', 'its certificate does not hold yet'],
   ['CERT_REVOKED', 'its certificate is revoked'],
-  ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another name'],
+  [otherName, 'its certificate is for another name'],
   ['DEPTH_ZERO_SELF_SIGNED_CERT', 'its certificate is signed by nobody but itself'],
   [noProtocol, 'it speaks none of the protocols that were offered'],
   ['SELF_SIGNED_CERT_IN_CHAIN', unknownIssuer],
@@ -66,8 +73,9 @@ export class TlsClient {
    * UpstreamTlsError, or with an error of the system if the connection broke off. The caller keeps
    * the deadline, and destroys the connection if it was not met.
    */
-  secure(socket: Duplex, { host, ip, alpn = http1 }: TlsPeer, done: TlsDone): void {
-    const secure = connect({
+  secure(socket: Duplex, peer: TlsPeer, done: TlsDone): void {
+    const { host, ip, alpn = http1 } = peer;
+    const secure: TLSSocket = connect({
       socket,
       host,
       // RFC 6066 §3: an address is no server name.
@@ -75,7 +83,9 @@ export class TlsClient {
       secureContext: this.#context,
       ALPNProtocols: [...alpn],
       rejectUnauthorized: true,
+      checkServerIdentity: () => identityProblem(secure, peer),
     });
+    secure.getPeerCertificate = nothing;
     let over = false;
     const finish = (error: Error | null): void => {
       if (over) return;
@@ -83,12 +93,39 @@ export class TlsClient {
       if (error !== null) secure.destroy();
       done(error, error === null ? secure : null);
     };
-    secure.on('error', (error) => finish(asTlsError(error)));
-    secure.once('close', () => finish(brokenOff()));
+    secure.on('error', (error) => {
+      if (!over) finish(asTlsError(error));
+    });
+    secure.once('close', () => {
+      if (!over) finish(brokenOff());
+    });
     // Not in this turn: OpenSSL is in the middle of a read now, and whoever gives the connection up at
     // once would have its memory freed under it, which ends the process (Node 24).
     secure.once('secureConnect', () => setImmediate(finish, null));
   }
+}
+
+/** In place of what node:tls would put into words for `checkServerIdentity`: the whole chain. */
+function nothing(): DetailedPeerCertificate {
+  return {} as DetailedPeerCertificate;
+}
+
+/**
+ * Undefined if the certificate is for this host. OpenSSL answers that, by RFC 9525: among the
+ * alternative names, where a star is a whole first label. The answer of node:tls would take as long
+ * as verifying the chain, because it is given all of it in words.
+ */
+function identityProblem(secure: TLSSocket, { host, ip }: TlsPeer): Error | undefined {
+  const certificate = secure.getPeerX509Certificate();
+  const found =
+    ip === null
+      ? certificate?.checkHost(host, { subject: 'never', partialWildcards: false })
+      : certificate?.checkIP(host);
+  if (found !== undefined) return undefined;
+  const names = certificate?.subjectAltName ?? 'none';
+  return Object.assign(new Error(`${host} does not match certificate's altnames: ${names}`), {
+    code: otherName,
+  });
 }
 
 /** Errors of the system keep their names; all others are OpenSSL's, or about the certificate. */
