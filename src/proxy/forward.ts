@@ -48,6 +48,10 @@ export class Forward implements Live {
   #retried = false;
   #movedAt: number;
   #upgraded: Upgraded | null = null;
+  /** The `open` line is on its way to the log. */
+  #recording = false;
+  /** What ended the request meanwhile. */
+  #ending: (() => void) | null = null;
   #over = false;
 
   constructor(session: Session, inbound: Inbound) {
@@ -163,20 +167,46 @@ export class Forward implements Live {
       failed: (reason: Reason, detail?: RefusalDetail) => this.#fail(reason, detail),
     };
     if (this.#inbound.isUpgrade) {
-      const connected = (socket: Duplex, peer: Peer): void => this.#upgrade(socket, peer);
+      const connected = (socket: Duplex, peer: Peer): void =>
+        this.#reached(
+          peer,
+          () => this.#upgrade(socket),
+          () => socket.destroy(),
+        );
       this.#dial = origins.reachForUpgrade({ ...waiter, connected });
     } else {
-      const leased = (origin: OriginClient, peer: Peer): void => this.#send(origin, peer);
+      const leased = (origin: OriginClient, peer: Peer): void =>
+        this.#reached(
+          peer,
+          () => this.#send(origin),
+          () => origin.release(),
+        );
       this.#dial = origins.reach({ ...waiter, leased });
     }
   }
 
+  /** The destination is reached: the `open` line, before it hears of the request. */
+  #reached(peer: Peer, go: () => void, giveUp: () => void): void {
+    this.#exchange.address = peer.text;
+    this.#address = peer.ip;
+    // Of a second attempt the line is there.
+    if (this.#exchange.decided) return go();
+    this.#recording = true;
+    this.#exchange.commitOpen((written) => {
+      this.#recording = false;
+      const ending = this.#ending;
+      if (written && ending === null) return go();
+      giveUp();
+      if (written) ending?.();
+      else this.#refuse('log_unavailable');
+    });
+  }
+
   /** Step 9, then the request itself. */
-  #send(origin: OriginClient, peer: Peer): void {
+  #send(origin: OriginClient): void {
     const exchange = this.#exchange;
     const inbound = this.#inbound;
     const facts = this.#facts as RequestFacts;
-    if (!this.#open(peer)) return;
     const uploads = facts.hasBody && this.#prepared.body === null;
     if (uploads && facts.expect !== undefined && !this.#retried && inbound.version !== '1.0') {
       inbound.goAhead();
@@ -202,30 +232,13 @@ export class Forward implements Live {
     if (!uploads) inbound.body.resume();
   }
 
-  #upgrade(upstream: Duplex, peer: Peer): void {
-    if (!this.#open(peer)) {
-      upstream.destroy();
-      return;
-    }
-    const headers = originHeaders(
-      this.#inbound,
-      this.#facts as RequestFacts,
-      this.#exchange,
-      this.#prepared.injected,
-      false,
-    );
+  #upgrade(upstream: Duplex): void {
+    const facts = this.#facts as RequestFacts;
+    const { injected } = this.#prepared;
+    const headers = originHeaders(this.#inbound, facts, this.#exchange, injected, false);
     this.#upgraded = this.#inbound.join(this.#exchange, upstream, headers, () =>
       this.#upgradeEnded(),
     );
-  }
-
-  /** The destination is reached: the `open` line, before it hears of the request. */
-  #open(peer: Peer): boolean {
-    this.#exchange.address = peer.text;
-    this.#address = peer.ip;
-    if (this.#exchange.recordOpen()) return true;
-    this.#refuse('log_unavailable');
-    return false;
   }
 
   /** An upgraded connection is over at the origin, or never came to be one. */
@@ -275,6 +288,7 @@ export class Forward implements Live {
   /** The client went away. */
   clientGone(): void {
     if (this.#over) return;
+    if (this.#recording) return this.#afterwards(() => this.clientGone());
     if (this.#exchange.decision?.verdict === 'allow') this.#exchange.recordOpen();
     this.#finish('client', undefined);
     this.#upgraded?.destroySoon();
@@ -318,8 +332,14 @@ export class Forward implements Live {
   /** First the last word to the client, then the origin: undici reports an abort at once, as a failure. */
   #stop(reason: Reason): void {
     if (this.#over) return;
+    if (this.#recording) return this.#afterwards(() => this.#stop(reason));
     this.#endCut(reason);
     this.#release(reason);
+  }
+
+  /** Its `open` line is on the way to the log: whatever ends the request comes behind it. */
+  #afterwards(end: () => void): void {
+    this.#ending ??= end;
   }
 
   #release(why: string): void {

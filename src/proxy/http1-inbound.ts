@@ -11,6 +11,9 @@ import { Upgraded } from './upgraded.ts';
 
 const nothing = Buffer.alloc(0);
 
+/** Bytes of an answer's body that are copied to go out with its head. */
+const longestHeld = 4_096;
+
 /** A request that node:http has read, on a connection that carries no other at this time. */
 export class Http1Inbound implements Inbound {
   readonly hasBody = undefined;
@@ -22,6 +25,8 @@ export class Http1Inbound implements Inbound {
   readonly #early: Buffer;
   /** The head of the answer waits for its first bytes, to go out with them. */
   #headWaits = false;
+  /** Those first bytes, which wait for the end of the answer in the same turn. */
+  #held: Buffer | null = null;
 
   constructor(
     session: HttpSession,
@@ -88,20 +93,26 @@ export class Http1Inbound implements Inbound {
     if (this.version === '1.0') response.shouldKeepAlive = false;
     response.writeHead(status, phrase, headers as string[]);
     if (!hasBody) return;
-    // What the origin sent with its head comes in this turn: one write, one TLS record for both.
+    // What the origin sent with its head comes in this turn: one write, one TLS record for all.
     this.#headWaits = true;
-    process.nextTick(() => this.#sendHead());
+    process.nextTick(() => this.#flush());
   }
 
   /** Not flushHeaders(), which would write the head as UTF-8 and change obs-text. */
-  #sendHead(): void {
-    if (!this.#headWaits) return;
+  #flush(): boolean {
+    if (!this.#headWaits) return true;
     this.#headWaits = false;
-    this.#response?.write(nothing);
+    const first = this.#held ?? nothing;
+    this.#held = null;
+    return this.#response?.write(first) ?? true;
   }
 
   write(chunk: Buffer | string): boolean {
-    this.#headWaits = false;
+    if (this.#headWaits && this.#held === null && chunk.length <= longestHeld) {
+      this.#held = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+      return true;
+    }
+    this.#flush();
     return this.#expected().write(chunk);
   }
 
@@ -116,13 +127,23 @@ export class Http1Inbound implements Inbound {
 
   end(trailers: readonly [string, string][]): void {
     const response = this.#expected();
-    this.#headWaits = false;
-    if (trailers.length > 0) response.addTrailers(trailers as [string, string][]);
-    response.end(() => {
+    const ended = (): void => {
       // A body that the origin did not wait for must not be read as the next request.
       if (this.received) this.#session.done(response.shouldKeepAlive);
       else this.#session.linger();
-    });
+    };
+    const held = this.#held;
+    if (held === null || trailers.length > 0) {
+      if (held !== null) this.#flush();
+      if (trailers.length > 0) response.addTrailers(trailers as [string, string][]);
+      this.#headWaits = false;
+      response.end(ended);
+    } else {
+      this.#headWaits = false;
+      this.#held = null;
+      // As a string, which node:http joins with the head; a Buffer would be a second piece.
+      response.end(held.toString('latin1'), 'latin1', ended);
+    }
   }
 
   refuse(refusal: Refusal, farewell: Farewell): void {
@@ -130,13 +151,13 @@ export class Http1Inbound implements Inbound {
   }
 
   breakOff(): void {
-    this.#headWaits = false;
+    this.#flush();
     this.#session.done(false);
     breakOff(this.#session.socket);
   }
 
   drop(): void {
-    this.#headWaits = false;
+    this.#flush();
     this.#session.done(false);
     this.#session.socket.destroy();
   }

@@ -11,7 +11,7 @@ import type { Tunnel } from './tunnel.ts';
 export interface OriginWaiter {
   readonly exchange: Exchange;
   isOver(): boolean;
-  /** There is a connection: dispatch to it at once. */
+  /** There is a connection, with a place reserved: dispatch to it, or release the place. */
   leased(client: OriginClient, peer: Peer): void;
   failed(reason: Reason, detail?: RefusalDetail): void;
 }
@@ -133,8 +133,9 @@ function lease(waiter: OriginWaiter, client: OriginClient): void {
   const peer = client.ready as Peer;
   const granted = exchange.decision?.addresses ?? [];
   const verdict = exchange.services.guard.check(peer.ip, exchange.port ?? 0, granted);
-  if (verdict === 'ok') waiter.leased(client, peer);
-  else waiter.failed(verdict);
+  if (verdict !== 'ok') return waiter.failed(verdict);
+  client.reserve();
+  waiter.leased(client, peer);
 }
 
 /** The request is over: what is dialled for nobody else is given up. */

@@ -35,7 +35,9 @@ export class OriginClient {
   #peer: Peer | null = null;
   #filter: InterimFilter | null = null;
   /** The connection, in use or supplied, speaks HTTP/2. */
-  #multiplexes = false;
+  readonly #multiplexes: boolean;
+  /** Requests that have a place and are not dispatched yet. */
+  #reserved = 0;
 
   /** @param multiplexes what it is supplied with speaks HTTP/2, all of it. */
   constructor(multiplexes = false) {
@@ -77,8 +79,17 @@ export class OriginClient {
 
   /** It has room for one more request now, on the connection that it has or could be supplied with. */
   get isFree(): boolean {
-    const { size } = this.#client.stats;
-    return size < (this.#multiplexes ? maxStreams : 1);
+    const taken = this.#client.stats.size + this.#reserved;
+    return taken < (this.#multiplexes ? maxStreams : 1);
+  }
+
+  /** Keeps a place for a request until it is dispatched, or `release` is called. */
+  reserve(): void {
+    this.#reserved++;
+  }
+
+  release(): void {
+    this.#reserved--;
   }
 
   /** Where the connection leads that the next request will use; null if one must be dialled. */
@@ -102,7 +113,9 @@ export class OriginClient {
     this.#peer = peer;
   }
 
+  /** Sends a request for which a place is reserved. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#reserved--;
     this.#filter?.expect();
     this.#client.dispatch(options, handler);
   }
@@ -110,9 +123,14 @@ export class OriginClient {
   destroy(): void {
     this.#next?.destroy();
     this.#next = null;
-    this.#client.destroy().catch(() => {});
+    this.#socket?.destroy();
+    // One error for all: undici would make its own each time, and node put its stack into words.
+    this.#client.destroy(gone, ignore);
   }
 }
+
+const gone = new Error('the client connection is gone');
+function ignore(): void {}
 
 const isUsable = (socket: Duplex): boolean =>
   !socket.destroyed && socket.readable && socket.writable;
