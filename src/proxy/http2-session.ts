@@ -77,8 +77,10 @@ export class Http2Session implements Live, Session {
   rejudge(): void {}
 
   /** No new requests; those that are open are ended each for itself. */
-  cut(_reason: CutReason): void {
-    if (!this.#connection.closed) this.#connection.close();
+  cut(reason: CutReason): void {
+    if (this.#connection.closed) return;
+    if (this.#open === 0) this.tunnel.endAfterRefusal(reason);
+    this.#connection.close();
   }
 
   describe(): null {
