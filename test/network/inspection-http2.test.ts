@@ -391,6 +391,35 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     assert.equal(line.end, 'client');
   });
 
+  test('a client that ends without a GOAWAY is gone, and what it asked for with it', async () => {
+    let closed = false;
+    h2.listener = (request, response) => {
+      request.stream.on('close', () => {
+        closed = true;
+      });
+      response.writeHead(200);
+      response.write('begin');
+    };
+    const socket = await stage.openTls('h2.test', { ALPNProtocols: ['h2'] });
+    const session = http2.connect('https://h2.test', { createConnection: () => socket });
+    session.on('error', () => undefined);
+    const stream = session.request({ ':path': '/left' });
+    stream.on('error', () => undefined);
+    await once(stream, 'data');
+    socket.end();
+    await until(
+      () => closed,
+      () => 'the origin still sends',
+    );
+    const { client = '' } = await waitForLine(stage.proxy.logFile, {
+      event: 'request',
+      path: '/left',
+    });
+    const close = await waitForLine(stage.proxy.logFile, { event: 'close', client });
+    assert.deepEqual([close.end, close.verdict], ['client', 'allow']);
+    session.destroy();
+  });
+
   test('an upload cap ends the stream alone', async () => {
     stage.script = () => undefined;
     const session = await stage.openHttp2('hooks.test');
