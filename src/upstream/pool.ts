@@ -3,6 +3,9 @@ import type { Dispatcher } from 'undici';
 import { Client } from 'undici';
 import type { Ip } from '../core/ip.ts';
 import { InterimFilter } from './interim.ts';
+import { keepBodiesWhole } from './whole-bodies.ts';
+
+keepBodiesWhole();
 
 /** undici asked for a connection when none had been vetted for it: the request was not sent. */
 export class NoConnectionError extends Error {

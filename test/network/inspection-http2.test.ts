@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/deadline.ts';
 import { linesLike, readEgressLog, waitForLine } from '../support/egress-lines.ts';
 import { answerAll } from '../support/http-stage.ts';
@@ -302,6 +303,31 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     assert.equal(answer.trailers?.['x-sum'], 'abc');
     const { te } = h2.requests.at(-1)?.headers ?? {};
     assert.equal(te, 'trailers');
+  });
+
+  test('trailers that are there before the body is read cost nothing of it', async () => {
+    const body = randomBytes(5_000_000);
+    h2.listener = (_request, response) => {
+      response.setHeader('trailer', 'x-sum');
+      response.write(body);
+      response.addTrailers({ 'x-sum': '1' });
+      response.end();
+    };
+    const session = await stage.openHttp2('h2.test');
+    const stream = session.request({ ':path': '/whole' });
+    const chunks: Buffer[] = [];
+    let trailers: http2.IncomingHttpHeaders = {};
+    stream.on('trailers', (fields) => {
+      trailers = fields;
+    });
+    for await (const chunk of stream) {
+      chunks.push(chunk as Buffer);
+      if (chunks.length < 20) await sleep(5);
+    }
+    assert.equal(Buffer.concat(chunks).length, body.length);
+    assert.ok(Buffer.concat(chunks).equals(body));
+    assert.equal(trailers['x-sum'], '1');
+    session.close();
   });
 
   test('an answer that is its head alone ends with it', async () => {
