@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Farewell } from './failure-limiter.ts';
+import { grpcRefusal, isGrpc } from './grpc-refusal.ts';
 import type { RawHeaders } from './headers.ts';
 import type { Http2Head } from './http2-head.ts';
 import type { Inbound } from './inbound.ts';
@@ -104,14 +105,17 @@ export class Http2Inbound implements Inbound {
   refuse(refusal: Refusal, _farewell: Farewell): void {
     if (this.#isGone) return;
     this.#answered = true;
+    const grpc = isGrpc(this.headers);
+    const list = grpc ? grpcRefusal(refusal) : refusal.headers;
     const headers = [':status', String(refusal.status)];
-    for (let at = 0; at + 1 < refusal.headers.length; at += 2) {
-      const name = refusal.headers[at] as string;
+    for (let at = 0; at + 1 < list.length; at += 2) {
+      const name = list[at] as string;
       // Only the stream ends: what is on the others is theirs.
-      if (name !== 'Connection') headers.push(name, refusal.headers[at + 1] as string);
+      if (name !== 'Connection') headers.push(name, list[at + 1] as string);
     }
-    this.body.respond(headers, { endStream: refusal.body === '' });
-    if (refusal.body !== '') this.body.end(refusal.body);
+    const body = grpc ? '' : refusal.body;
+    this.body.respond(headers, { endStream: body === '' });
+    if (body !== '') this.body.end(body);
     this.#endReading();
   }
 
