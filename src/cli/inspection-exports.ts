@@ -22,6 +22,7 @@ const replacing = [
   'PIP_CERT',
   'CARGO_HTTP_CAINFO',
   'AWS_CA_BUNDLE',
+  'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
   'npm_config_cafile',
 ] as const;
 
