@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -17,7 +18,7 @@ const program = path.resolve(import.meta.dirname, '../../src/main.ts');
 const roots = new TestAuthority();
 
 /** Milliseconds for one run of a client; none comes near it unless it hangs. */
-const clientTimeout = 60_000;
+const clientTimeout = 30_000;
 
 export interface EnvLabOptions {
   /** Host → the address that it is on, one of the namespace's. Origins are the test's own. */
@@ -102,22 +103,9 @@ export class EnvLab implements AsyncDisposable {
   async shell(script: string, ...args: readonly string[]): Promise<ClientRun> {
     const seen = this.proxy.lines().length;
     const node = `node() { '${process.execPath}' "$@"; }`;
-    const run = await new Promise<Omit<ClientRun, 'lines'>>((resolve) => {
-      execFile(
-        'sh',
-        ['-euc', `${this.exports}\n${node}\n${script}`, 'sh', ...args],
-        {
-          cwd: this.home,
-          env: { PATH: searchPath, HOME: this.home, TMPDIR: os.tmpdir(), LC_ALL: 'C.UTF-8' },
-          timeout: clientTimeout,
-          killSignal: 'SIGKILL',
-          maxBuffer: 64 << 20,
-        },
-        (error, stdout, stderr) => {
-          const code = error === null ? 0 : error.code;
-          resolve({ status: typeof code === 'number' ? code : null, stdout, stderr });
-        },
-      );
+    const run = await runShell(`${this.exports}\n${node}\n${script}`, args, {
+      cwd: this.home,
+      env: { PATH: searchPath, HOME: this.home, TMPDIR: os.tmpdir(), LC_ALL: 'C.UTF-8' },
     });
     return { ...run, lines: await this.#settledLines(seen) };
   }
@@ -140,6 +128,35 @@ export class EnvLab implements AsyncDisposable {
     await using _ = this.#stack;
     await this.proxy.stop();
   }
+}
+
+/** Runs it to its end, or ends it and all that it has started. */
+async function runShell(
+  script: string,
+  args: readonly string[],
+  options: SpawnOptions,
+): Promise<Omit<ClientRun, 'lines'>> {
+  const child = spawn('sh', ['-euc', script, 'sh', ...args], {
+    ...options,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  const kill = (): void => {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  };
+  const late = setTimeout(kill, clientTimeout);
+  const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => {
+    const chunks: Buffer[] = [];
+    stream?.on('data', (chunk: Buffer) => chunks.push(chunk));
+    return chunks;
+  }) as [Buffer[], Buffer[]];
+  const [status] = (await once(child, 'close')) as [number | null];
+  clearTimeout(late);
+  return {
+    status,
+    stdout: Buffer.concat(stdout).toString(),
+    stderr: Buffer.concat(stderr).toString(),
+  };
 }
 
 function unended(lines: readonly EgressLine[]): EgressLine[] {
@@ -167,7 +184,7 @@ export function assertRequests(run: ClientRun, pattern: EgressPattern, count = 1
   });
   assert.equal(ends.length, count, describeRun(run));
   for (const { id, entry } of ends) {
-    const events = linesLike(run.lines, { id }).map(({ event }) => event);
+    const events = run.lines.filter((line) => line.id === id).map(({ event }) => event);
     assert.deepEqual(events, ['open', 'request'], describeRun(run));
     assert.match(entry ?? '', /^demo\.yaml:[0-9]+$/u, describeRun(run));
   }
