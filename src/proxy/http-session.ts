@@ -23,7 +23,7 @@ interface Queued {
 /** Requests that one client may send ahead of their answers before we stop reading. */
 const maxQueued = 2;
 
-/** How long a client that has sent its FIN is waited for until its answer begins, milliseconds. */
+/** How long a client that has sent its FIN is waited for until its answer begins, or goes on, milliseconds. */
 const halfClosedFor = 1_000;
 
 type HttpError = NodeJS.ErrnoException & { rawPacket?: Buffer };
@@ -48,8 +48,10 @@ export class HttpSession implements Live, Session {
   #after: (() => void) | null = null;
   /** A whole request head has come. */
   #begun = false;
-  /** When the client sent its FIN, monotonic milliseconds. */
+  /** When the client sent its FIN, or was last found to read on, monotonic milliseconds. */
   #endedAt = Infinity;
+  /** Bytes that the client had been sent by then. */
+  #written = 0;
   /** A refusal was sent, or the connection was handed on: nothing more is read from it. */
   #closing = false;
 
@@ -71,6 +73,7 @@ export class HttpSession implements Live, Session {
     socket.once('close', () => this.#gone());
     socket.once('end', () => {
       this.#endedAt = services.clock.monotonic();
+      this.#written = socket.bytesWritten;
     });
   }
 
@@ -186,12 +189,25 @@ export class HttpSession implements Live, Session {
   tick(mono: number, now: number): void {
     const current = this.#current;
     if (current === null) return this.#awaitHead(mono);
-    if (mono - this.#endedAt >= halfClosedFor && this.#inbound?.answered !== true) {
-      // A FIN says either "I have said all" or "I am gone", and nothing but an answer tells which.
-      this.socket.destroy();
-      return;
+    if (this.#isLeft(mono)) this.socket.destroy();
+    else current.tick(mono, now);
+  }
+
+  /**
+   * Has the client sent its FIN and gone? A FIN says either "I have said all" or "I am gone", and nothing
+   * but an answer tells which. Who ends TLS reads on for as long as it has something to read, if at all:
+   * there an answer that stands still, an event stream above all, has lost its reader.
+   */
+  #isLeft(mono: number): boolean {
+    if (mono - this.#endedAt < halfClosedFor) return false;
+    if (this.#inbound?.answered !== true) return true;
+    const { bytesWritten } = this.socket;
+    if (this.tunnel?.inspected !== true || bytesWritten !== this.#written) {
+      this.#endedAt = mono;
+      this.#written = bytesWritten;
+      return false;
     }
-    current.tick(mono, now);
+    return true;
   }
 
   /** Between two requests; a kept-alive client that is silent at the listener is node:http's to end. */

@@ -181,6 +181,29 @@ describe('inside an inspected tunnel', () => {
     client.close();
   });
 
+  test('a client that has gone from a stream of events is not waited for', async () => {
+    let ended = false;
+    stage.script = ({ socket }) => {
+      socket.on('end', () => {
+        ended = true;
+      });
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n');
+      });
+    };
+    const client = await stage.open('api.test');
+    client.write(head('GET /public/events', '', 'api.test'));
+    await client.readUntil('data: 1');
+    client.socket.end();
+    await until(
+      () => ended,
+      () => 'the origin still sends',
+    );
+    const path = '/public/events';
+    const line = await waitForLine(stage.proxy.logFile, { event: 'request', path });
+    assert.equal(line.end, 'client');
+  });
+
   test('an upgrade behind a request has a connection of its own', async () => {
     const before = stage.connections.length;
     const client = await stage.open('hooks.test');
