@@ -39,9 +39,12 @@ export function terminateTls(
   // Also afterwards: what the client breaks later ends in 'close'.
   secure.on('error', fail);
   secure.on('_tlsError', fail);
-  secure.once('close', () => {
-    if (!over) fail(new Error('the client closed the connection'));
-  });
+  // Half open, as the client's socket is, it does not close by itself when the client ends it.
+  for (const gone of ['end', 'close']) {
+    secure.once(gone, () => {
+      if (!over) fail(new Error('the client closed the connection'));
+    });
+  }
   secure.once('secure', () => {
     if (over) return;
     over = true;
