@@ -39,12 +39,13 @@ export function terminateTls(
   // Also afterwards: what the client breaks later ends in 'close'.
   secure.on('error', fail);
   secure.on('_tlsError', fail);
-  // Half open, as the client's socket is, it does not close by itself when the client ends it.
-  for (const gone of ['end', 'close']) {
-    secure.once(gone, () => {
-      if (!over) fail(new Error('the client closed the connection'));
-    });
-  }
+  const gone = (): void => {
+    if (!over) fail(new Error('the client closed the connection'));
+  };
+  secure.once('close', gone);
+  // Half open, as the client's socket is, it does not close by itself when the client ends it. Not at
+  // once: an alert ends it as well, and says why in an error that comes then.
+  secure.once('end', () => setImmediate(gone));
   secure.once('secure', () => {
     if (over) return;
     over = true;

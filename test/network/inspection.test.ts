@@ -311,7 +311,6 @@ describe('the other ends of an inspected tunnel', () => {
   }
 
   test('a client that does not trust the authority is cut, and the operators are told', async () => {
-    await assert.rejects(stage.open('api.test', { ca: [], rejectUnauthorized: true }));
     const alert = Buffer.from('15030300020230', 'hex');
     const client = await RawClient.connect({ port: stage.proxy.port });
     assert.equal((await client.tunnel('api.test:443', demo)).status, 200);
@@ -325,6 +324,16 @@ describe('the other ends of an inspected tunnel', () => {
       () => stage.proxy.stderr,
     );
     assert.match(stage.proxy.stderr, /"host":"api\.test","entry":"demo\.yaml:\d+"/);
+  });
+
+  test('a client that does not trust it and leaves without an alert is cut', async () => {
+    await assert.rejects(stage.open('hooks.test', { ca: [], rejectUnauthorized: true }));
+    const close = { event: 'close', host: 'hooks.test', end: 'not_tls' };
+    await waitForLine(stage.proxy.logFile, close);
+    await until(
+      () => /"host":"hooks\.test".*a client left in the middle of it/u.test(stage.proxy.stderr),
+      () => stage.proxy.stderr,
+    );
   });
 
   test('another SNI is cut before TLS begins', async () => {
@@ -342,6 +351,18 @@ describe('the other ends of an inspected tunnel', () => {
     client.write(clientHello({ sni: 'api.test' }));
     await client.readToClose();
     await waitForLine(stage.proxy.logFile, { event: 'close', end: 'hello_timeout' });
+  });
+
+  test('a handshake that the client ends is over at once', async () => {
+    const client = await RawClient.connect({ port: stage.proxy.port });
+    assert.equal((await client.tunnel('api.test:443', demo)).status, 200);
+    client.write(clientHello({ sni: 'api.test' }));
+    const { localAddress, localPort } = client.socket;
+    client.end();
+    const close = { event: 'close', client: `${localAddress}:${localPort}` };
+    const line = await waitForLine(stage.proxy.logFile, close);
+    assert.equal(line.end, 'not_tls');
+    client.close();
   });
 
   test('no session is resumed', async () => {
