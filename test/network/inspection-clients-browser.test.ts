@@ -104,8 +104,12 @@ describe('Chromium, inspected', { skip: missingClient('chromium', 'certutil') },
   });
 
   test('shows a page over HTTP/2 that fetches, listens and converses, and is told what it may not', async () => {
-    const trust = `mkdir -p .pki/nssdb && certutil -d sql:.pki/nssdb -N --empty-password &&
-certutil -d sql:.pki/nssdb -A -t C,, -n sallyport -i "$NODE_EXTRA_CA_CERTS"`;
+    // The second folder is the one of later versions.
+    const trust = `for store in .pki/nssdb .local/share/pki/nssdb; do
+  mkdir -p "$store"
+  certutil -d "sql:$store" -N --empty-password
+  certutil -d "sql:$store" -A -t C,, -n sallyport -i "$NODE_EXTRA_CA_CERTS"
+done`;
     const flags = [
       ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
       ...['--disable-background-networking', '--disable-component-update', '--no-first-run'],
