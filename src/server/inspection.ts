@@ -121,11 +121,15 @@ export class Inspection {
   }
 
   #distrusted(authority: Authority, { agent, host, entry, why }: Distrust): void {
-    if (!this.#due.isDue(`${agent} ${host}`)) return;
-    this.#options.operations.warn(
-      `the TLS handshake of an inspected connection: ${causeOf(authority, why)}`,
-      { agent, host, entry, why },
-    );
+    const cause = causeOf(authority, why);
+    // By its cause: a client that only left must not hide that one does not trust the authority.
+    if (!this.#due.isDue(`${agent} ${host} ${cause}`)) return;
+    this.#options.operations.warn(`the TLS handshake of an inspected connection: ${cause}`, {
+      agent,
+      host,
+      entry,
+      why,
+    });
   }
 }
 
