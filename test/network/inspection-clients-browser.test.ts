@@ -66,7 +66,7 @@ describe('Chromium, inspected', { skip: missingClient('chromium', 'certutil') },
       response.setHeader('content-type', 'text/event-stream');
       for (const at of [1, 2, 3]) setTimeout(() => response.write(`data: ${at}\n\n`), at * 50);
     } else if (request.url === '/page/wait') {
-      until(
+      void until(
         () => report !== '',
         () => 'no report',
         20_000,

@@ -10,7 +10,8 @@ import tls from 'node:tls';
 import { frame, onFrames, opcodes } from './web-socket.ts';
 
 const [host = '', at = ''] = process.argv.slice(2);
-const { username, password, hostname, port } = new URL(process.env['HTTPS_PROXY'] ?? '');
+const { HTTPS_PROXY = '' } = process.env;
+const { username, password, hostname, port } = new URL(HTTPS_PROXY);
 
 /** What the other side said. */
 export interface WebSocketOutcome {
