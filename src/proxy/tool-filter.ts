@@ -26,17 +26,27 @@ export function toolFilter(
   const tools = decision?.tools ?? null;
   if (tools === null) return null;
   const admits: AdmitsTool = (tool) => admitsTool(tools, tool);
-  let type = '';
+  let type: string | null = null;
   for (let at = 0; at + 1 < headers.length; at += 2) {
     const name = (headers[at] as string).toLowerCase();
     const value = (headers[at + 1] as string).trim().toLowerCase();
     if (name === 'content-encoding' && value !== 'identity') {
       return 'an answer that may list tools is compressed';
     }
-    if (name === 'content-type') type = value.split(';', 1)[0]?.trim() ?? '';
+    if (name !== 'content-type') continue;
+    if (type !== null) return 'an answer that may list tools has more than one type';
+    type = value;
   }
-  if (type === 'text/event-stream') return new EventFilter(admits);
-  return type === 'application/json' || type.endsWith('+json') ? new JsonFilter(admits) : null;
+  return filterFor(type ?? 'json', admits);
+}
+
+/** Clients look for these words anywhere in the field, and some read JSON from what has no type at all. */
+function filterFor(type: string, admits: AdmitsTool): ToolFilter | null | string {
+  const hasEvents = type.includes('event-stream');
+  const hasJson = type.includes('json');
+  if (hasEvents && hasJson) return 'an answer that may list tools has more than one type';
+  if (hasEvents) return new EventFilter(admits);
+  return hasJson ? new JsonFilter(admits) : null;
 }
 
 class EventFilter implements ToolFilter {

@@ -22,6 +22,9 @@ const options = {
   },
   // One more than we accept, so that too many is seen and refused instead of reset.
   maxHeaderListPairs: maxHeaderLines + pseudoFields + 1,
+  // An origin may repeat a header that should stand alone (two ETags): it is passed on as it came, as in
+  // HTTP/1.1. Node would throw instead, in the middle of the answer, which ends the process.
+  strictSingleValueFields: false,
   /** Megabytes. */
   maxSessionMemory: 8,
   maxSessionInvalidFrames: 100,
