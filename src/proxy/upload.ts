@@ -21,7 +21,9 @@ export class Upload extends Readable {
       counted(chunk.length);
       if (!this.destroyed && !this.push(chunk)) body.pause();
     });
-    body.on('end', () => this.push(null));
+    // An empty body in HTTP/2 may have come to its end while the origin was dialled.
+    if (body.readableEnded) this.push(null);
+    else body.on('end', () => this.push(null));
     body.on('error', () => {});
     body.on('close', () => {
       if (!inbound.received) this.destroy(new Error('the client went away in its body'));
