@@ -25,6 +25,9 @@ const placeholder = 'https://vetted.invalid';
 /** Requests that one HTTP/2 connection carries at a time, if the origin does not want fewer. */
 const maxStreams = 100;
 
+/** Milliseconds after which undici may ask once more for a connection that is not there. */
+const askedAgainAfter = 20;
+
 /**
  * A connection to one origin as seen by one client connection: an undici client that never opens one
  * by itself. It uses sockets that were vetted and dialled for it, one at a time, and keeps the last
@@ -37,6 +40,8 @@ export class OriginClient {
   #socket: Duplex | null = null;
   #peer: Peer | null = null;
   #filter: InterimFilter | null = null;
+  /** undici waits to hear that there is no connection: what is dispatched now would hear it, too. */
+  #refusing = false;
   /** The connection, in use or supplied, speaks HTTP/2. */
   readonly #multiplexes: boolean;
   /** Requests that have a place and are not dispatched yet. */
@@ -50,16 +55,14 @@ export class OriginClient {
         const socket = this.#next;
         this.#next = null;
         this.#socket = socket;
-        if (socket !== null && !multiplexes) {
+        if (socket === null) return this.#refuse((error) => done(error, null));
+        if (!multiplexes) {
           this.#filter = new InterimFilter(socket);
           this.#filter.expect();
         }
-        // Later, because undici loses a request whose connection is there before it has asked.
-        queueMicrotask(() => {
-          if (socket === null) done(new NoConnectionError('no vetted connection is at hand'), null);
-          // undici's types ask for a net.Socket; it uses what every Duplex of ours has.
-          else done(null, socket as never);
-        });
+        // Later, because undici loses a request whose connection is there before it has asked. Its
+        // types ask for a net.Socket; it uses what every Duplex of ours has.
+        queueMicrotask(() => done(null, socket as never));
       },
       pipelining: multiplexes ? maxStreams : 1,
       // Deadlines are the exchange's own: one place decides how long anything may take.
@@ -80,10 +83,22 @@ export class OriginClient {
     return this.#multiplexes;
   }
 
+  /**
+   * There is no connection. Not told in this turn: while requests of the connection before this one
+   * are under way undici asks again at once, and so for good if nothing else can happen in between.
+   */
+  #refuse(refused: (error: NoConnectionError) => void): void {
+    this.#refusing = true;
+    setTimeout(() => {
+      this.#refusing = false;
+      refused(new NoConnectionError('no vetted connection is at hand'));
+    }, askedAgainAfter);
+  }
+
   /** It has room for one more request now, on the connection that it has or could be supplied with. */
   get isFree(): boolean {
     const taken = this.#client.stats.size + this.#reserved;
-    return taken < (this.#multiplexes ? maxStreams : 1);
+    return !this.#refusing && taken < (this.#multiplexes ? maxStreams : 1);
   }
 
   /** Keeps a place for a request until it is dispatched, or `release` is called. */
