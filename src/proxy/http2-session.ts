@@ -1,4 +1,5 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { Client } from './client-connection.ts';
 import { Exchange } from './exchange.ts';
 import { atOnce } from './failure-limiter.ts';
@@ -21,13 +22,22 @@ export class Http2Session implements Live, Session {
   readonly tunnel: Tunnel;
   readonly origins: Origins;
   readonly #connection: ServerHttp2Session;
+  readonly #socket: Socket;
   #open = 0;
   #begun = false;
   /** Since when no stream is open, monotonic milliseconds. */
   #quietSince: number;
 
-  constructor(services: Services, connection: ServerHttp2Session, from: Client, tunnel: Tunnel) {
+  /** @param socket on which the connection speaks: what it calls its own is a guarded one. */
+  constructor(
+    services: Services,
+    connection: ServerHttp2Session,
+    socket: Socket,
+    from: Client,
+    tunnel: Tunnel,
+  ) {
     this.services = services;
+    this.#socket = socket;
     this.from = from;
     this.tunnel = tunnel;
     this.origins = new Origins(tunnel, true);
@@ -35,8 +45,11 @@ export class Http2Session implements Live, Session {
     this.#quietSince = services.clock.monotonic();
     services.live.add(this);
     connection.on('stream', (stream, _headers, _flags, raw) => this.#serve(stream, raw));
-    connection.on('error', () => tunnel.cutHttp('bad_request'));
+    connection.on('error', (error) => this.#broken(error));
     connection.once('close', () => this.#gone());
+    // HTTP/2 has no use for a connection of one direction, and Node does not end it by itself. Not in
+    // this turn, in the middle of its read: it may then write for good, and nothing else happens.
+    socket.once('end', () => setImmediate(() => socket.destroy()));
   }
 
   #serve(stream: ServerHttp2Stream, raw: readonly string[]): void {
@@ -66,6 +79,8 @@ export class Http2Session implements Live, Session {
   }
 
   tick(mono: number): void {
+    // Node waits with the end of the socket for a write that never ends once the client has reset it.
+    if (this.#connection.destroyed) return void this.#socket.destroy();
     if (this.#open > 0) return;
     const { headTimeout, idleTimeout } = this.services.limits;
     const quiet = mono - this.#quietSince;
@@ -85,6 +100,12 @@ export class Http2Session implements Live, Session {
 
   describe(): null {
     return null;
+  }
+
+  /** The client did not keep to the protocol, or is gone. */
+  #broken({ code }: NodeJS.ErrnoException): void {
+    if (code === 'ECONNRESET' || code === 'EPIPE') this.#socket.destroy();
+    else this.tunnel.cutHttp('bad_request');
   }
 
   #gone(): void {

@@ -37,12 +37,5 @@ const options = {
 
 /** Serves HTTP/2 to the client of an inspected tunnel; ALPN has agreed on it. */
 export function serveHttp2(services: Services, socket: Socket, from: Client, tunnel: Tunnel): void {
-  const connection = performServerHandshake(socket, options);
-  // Sockets of clients may be half open, for the tunnels that are relayed. HTTP/2 knows no such thing,
-  // and would wait for a client that has gone without a word; the socket itself for a last write.
-  socket.once('end', () => {
-    connection.destroy();
-    socket.destroy();
-  });
-  new Http2Session(services, connection, from, tunnel);
+  new Http2Session(services, performServerHandshake(socket, options), socket, from, tunnel);
 }
