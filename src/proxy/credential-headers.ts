@@ -50,7 +50,14 @@ export function isCredentialHeader(name: string): boolean {
   const plain = name.toLowerCase().replaceAll('_', '-');
   if (harmless.has(plain)) return false;
   const words = wordsOf(plain);
-  return known.has(plain) || nameCredential(words) || hasSecretKey(words);
+  return known.has(plain) || nameCredential(words) || hasSecretKey(words) || words.some(isJoined);
+}
+
+/** `X-TrackerToken`, `X-MyApiKey`: whoever names a header so means a credential, but for positions. */
+function isJoined(word: string): boolean {
+  return /^(?!(?:continuation|cursor|next|page|pagination|previous|resume|skip|sync)token$).+(?:apikey|authkey|token|secret|password)$/u.test(
+    word,
+  );
 }
 
 function hasSecretKey(words: readonly string[]): boolean {

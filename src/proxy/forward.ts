@@ -79,7 +79,7 @@ export class Forward implements Live {
     const unidentified = this.#identify();
     if (unidentified !== null) return this.#turnAway(unidentified);
     if (passedHere(facts.via)) return this.#refuse('loop');
-    exchange.content = new HeaderView(headers, facts.hasBody);
+    exchange.content = new HeaderView(headers, facts);
     const blocked = authorize(exchange, scheme, tunnel !== null);
     if (blocked !== null) return this.#refuse(blocked);
     const unmet = unmetDemand(facts, method, isUpgrade);

@@ -1,6 +1,6 @@
 import type { Entry } from '../policy/policy.ts';
 import { authorizeBody } from './admit.ts';
-import { type InjectedHeaders, injectedHeaders, strangersInQuery } from './credential-broker.ts';
+import { brokerProblem, type InjectedHeaders, injectedHeaders } from './credential-broker.ts';
 import type { Exchange } from './exchange.ts';
 import type { RequestFacts } from './headers.ts';
 import type { Inbound } from './inbound.ts';
@@ -37,7 +37,7 @@ export interface Preparation {
  */
 export function prepare(preparation: Preparation): void {
   const { exchange, facts, inbound } = preparation;
-  const problem = contradiction(exchange, facts);
+  const problem = contradiction(preparation);
   if (problem !== null) return preparation.done(problem);
   const entry = exchange.decision?.report === true ? null : exchange.decision?.entry;
   if (entry?.tools === undefined) return broker(preparation, null);
@@ -48,15 +48,12 @@ export function prepare(preparation: Preparation): void {
 }
 
 /** What is wrong with a request under the entry that speaks for it. */
-function contradiction(exchange: Exchange, facts: RequestFacts): Refused | null {
+function contradiction({ exchange, facts, inbound }: Preparation): Refused | null {
   if (smugglesMethod(exchange, facts)) return { reason: 'method_not_allowed', detail: smuggled };
   if ((facts.contentLength ?? 0) > exchange.uploadCap) {
     return { reason: 'upload_limit', detail: {} };
   }
-  const strangers = strangersInQuery(exchange);
-  if (strangers.length === 0) return null;
-  const message = `the proxy adds the credential here, so the query must have none of its own, and ${strangers.length} of its keys may carry one`;
-  return { reason: 'path_not_allowed', detail: { message } };
+  return brokerProblem(exchange, inbound);
 }
 
 function readBody(preparation: Preparation, entry: Entry): void {
@@ -72,7 +69,7 @@ function readBody(preparation: Preparation, entry: Entry): void {
     // Once more, because another entry may speak now, which names other arguments.
     read.note(exchange);
     if (blocked !== null) return preparation.done({ reason: blocked, detail: {} });
-    const problem = contradiction(exchange, facts);
+    const problem = contradiction(preparation);
     if (problem === null) broker(preparation, read.body);
     else preparation.done(problem);
   });
