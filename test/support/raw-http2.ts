@@ -26,11 +26,11 @@ export interface Frame {
 
 export type Fields = readonly (readonly [name: string, value: string])[];
 
-/** What a client says before its first frame, with empty SETTINGS behind it (RFC 9113 §3.4). */
-export const preface = Buffer.concat([
-  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-  frame(frameTypes.settings, 0, 0),
-]);
+/** A table of no entries for the other side's header blocks (RFC 9113 §6.5.2): `statusOf` has none. */
+const settings = frame(frameTypes.settings, 0, 0, Buffer.of(0, 1, 0, 0, 0, 0));
+
+/** What a client says before its first frame, with its settings behind it (RFC 9113 §3.4). */
+export const preface = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), settings]);
 
 export function frame(
   type: number,
@@ -145,7 +145,7 @@ export class RawHttp2 {
     });
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
     if (side === 'client') this.write(preface);
-    else this.write(frame(frameTypes.settings, 0, 0));
+    else this.write(settings);
   }
 
   get closed(): boolean {
