@@ -25,6 +25,8 @@ export class Upload extends Readable {
     if (body.readableEnded) this.push(null);
     else body.on('end', () => this.push(null));
     body.on('error', () => {});
+    // undici listens only for as long as it has a use for the body.
+    this.on('error', () => {});
     body.on('close', () => {
       if (!inbound.received) this.destroy(new Error('the client went away in its body'));
     });

@@ -141,7 +141,9 @@ export class OriginClient {
   destroy(): void {
     this.#next?.destroy();
     this.#next = null;
-    this.#socket?.destroy();
+    // With an error: undici takes any other end for that of a body without a length, whose request may
+    // be over, and asserts that it is not, which would end the process.
+    this.#socket?.destroy(gone);
     // One error for all: undici would make its own each time, and node put its stack into words.
     this.#client.destroy(gone, ignore);
   }
