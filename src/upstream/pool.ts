@@ -38,6 +38,8 @@ export class OriginClient {
   readonly #client: Client;
   #next: Duplex | null = null;
   #socket: Duplex | null = null;
+  /** All that have not closed: Node keeps one whose HTTP/2 it has ended, if a write does not complete. */
+  readonly #open = new Set<Duplex>();
   #peer: Peer | null = null;
   #filter: InterimFilter | null = null;
   /** undici waits to hear that there is no connection: what is dispatched now would hear it, too. */
@@ -129,6 +131,8 @@ export class OriginClient {
     this.#next?.destroy();
     this.#next = socket;
     this.#peer = peer;
+    this.#open.add(socket);
+    socket.once('close', () => this.#open.delete(socket));
   }
 
   /** Sends a request for which a place is reserved. */
@@ -143,7 +147,7 @@ export class OriginClient {
     this.#next = null;
     // With an error: undici takes any other end for that of a body without a length, whose request may
     // be over, and asserts that it is not, which would end the process.
-    this.#socket?.destroy(gone);
+    for (const socket of this.#open) socket.destroy(gone);
     // One error for all: undici would make its own each time, and node put its stack into words.
     this.#client.destroy(gone, ignore);
   }
