@@ -20,7 +20,7 @@ let stage: InspectionStage;
 /** All that clients have heard. */
 let heard = '';
 before(async () => {
-  process.env['CANARY_OF_TESTS'] = canary;
+  Object.assign(process.env, { CANARY_OF_TESTS: canary });
   stage = await InspectionStage.start();
   await stage.proxy.reload({
     'demo.yaml': stage.lists([
