@@ -8,6 +8,10 @@ import type { ClientHttp2Stream } from 'node:http2';
  * pass for a whole one. A listener for data stays here as long as its stream. What undici has let
  * go of before the end of its data it ignores by itself.
  *
+ * An answer that its origin resets with CANCEL ends like a whole one in Node, and so in undici, if it has
+ * no length: here that is told as the error that it is. (NO_ERROR looks the same as what servers send to
+ * stop an upload that they do not need.)
+ *
  * Node's channel tells of every client stream, and in a proxy all of them are undici's.
  */
 export function keepBodiesWhole(): void {
@@ -17,6 +21,11 @@ export function keepBodiesWhole(): void {
     Object.assign(stream, {
       off: (name: string, listener: (...args: unknown[]) => void) =>
         name === 'data' ? stream : off(name, listener),
+    });
+    // Before undici's own listener: an origin that takes its answer back has not ended it.
+    stream.prependOnceListener('end', () => {
+      if (stream.rstCode)
+        stream.emit('error', new Error(`reset by the origin (${stream.rstCode})`));
     });
   });
 }
