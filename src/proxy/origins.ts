@@ -24,6 +24,8 @@ export interface UpgradeWaiter extends Omit<OriginWaiter, 'leased'> {
 /** One origin for one agent. */
 interface Route {
   readonly clients: OriginClient[];
+  /** Connections that are there or being dialled. */
+  connections: number;
   /** The first connection, which is being dialled, and who waits for it. */
   dialling: { readonly handle: DialHandle; readonly waiters: OriginWaiter[] } | null;
 }
@@ -31,7 +33,8 @@ interface Route {
 /**
  * The upstream connections of one client connection. A client that speaks HTTP/1 has one to each
  * origin; one that speaks HTTP/2 has one that carries all of its requests where the origin speaks
- * HTTP/2 too, and else as many as it has requests under way.
+ * HTTP/2 too, and else as many as it has requests under way. Beyond the first, which goes with the
+ * client's own, each takes a place among the connections of its agent.
  */
 export class Origins {
   readonly #tunnel: Tunnel | null;
@@ -83,7 +86,7 @@ export class Origins {
     const key = `${exchange.agent?.id} ${exchange.host}:${exchange.port}`;
     let route = this.#routes.get(key);
     if (route === undefined) {
-      route = { clients: [], dialling: null };
+      route = { clients: [], connections: 0, dialling: null };
       this.#routes.set(key, route);
     }
     return route;
@@ -102,13 +105,26 @@ export class Origins {
   /** @param done is told before the waiters are. */
   #dial(route: Route, waiters: readonly OriginWaiter[], done = noted): DialHandle {
     const { exchange } = waiters[0] as OriginWaiter;
-    return dialOrigin(exchange, this.#tunnel, this.#multiplexes ? either : http1First, {
+    const failed = (reason: Reason, detail?: RefusalDetail): void => {
+      done();
+      for (const waiter of waiters) if (!waiter.isOver()) waiter.failed(reason, detail);
+    };
+    const leave = enter(route, exchange);
+    if (leave === null) {
+      failed('connection_limit');
+      return settled;
+    }
+    let dialling = true;
+    const handle = dialOrigin(exchange, this.#tunnel, this.#multiplexes ? either : http1First, {
       isOver: () => waiters.every((waiter) => waiter.isOver()),
       failed: (reason, detail) => {
-        done();
-        for (const waiter of waiters) if (!waiter.isOver()) waiter.failed(reason, detail);
+        dialling = false;
+        leave();
+        failed(reason, detail);
       },
       connected: (socket, peer) => {
+        dialling = false;
+        socket.once('close', leave);
         done();
         const client = clientFor(route, speaksHttp2(socket));
         client.supply(socket, peer);
@@ -117,7 +133,32 @@ export class Origins {
         for (const waiter of others) this.reach(waiter);
       },
     });
+    return {
+      cancel: () => {
+        handle.cancel();
+        if (dialling) leave();
+        dialling = false;
+      },
+    };
   }
+}
+
+/**
+ * Counts one more connection of a route, and takes a place for it if it is not the first: one tunnel
+ * could else hold a hundred.
+ * @returns gives both back, once; null if the agent holds as many connections as it may
+ */
+function enter(route: Route, { services, identity }: Exchange): (() => void) | null {
+  const agent = route.connections === 0 ? null : (identity?.agent ?? null);
+  if (agent !== null && !services.agents.acquire(agent)) return null;
+  route.connections++;
+  let left = false;
+  return () => {
+    if (left) return;
+    left = true;
+    route.connections--;
+    if (agent !== null) services.agents.release(agent);
+  };
 }
 
 const http1: AlpnOffers = [['http/1.1']];

@@ -3,13 +3,14 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout, setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../support/deadline.ts';
 import { linesLike, readEgressLog, waitForLine } from '../support/egress-lines.ts';
 import { answerAll } from '../support/http-stage.ts';
 import { echo, type Http2Origin } from '../support/http2-origin.ts';
-import { InspectionStage, second } from '../support/inspection-stage.ts';
+import { allow, InspectionStage, second } from '../support/inspection-stage.ts';
 import { enterNamespace } from '../support/namespace.ts';
+import type { Received } from '../support/origins.ts';
 
 await enterNamespace(import.meta.filename);
 
@@ -59,7 +60,7 @@ async function ask(
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   stream.on('error', () => undefined);
   if (body !== undefined) stream.end(body);
-  const late = setTimeout(() => stream.destroy(), 5000);
+  const late = globalThis.setTimeout(() => stream.destroy(), 5000);
   await new Promise((resolve) => stream.once('close', resolve));
   clearTimeout(late);
   return {
@@ -132,7 +133,7 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     h2.requests.length = 0;
     h2.listener = (request, response) => {
       const delay = 5 * (20 - Number(request.url.slice(1)));
-      setTimeout(() => response.end(`answer ${request.url}`), delay);
+      globalThis.setTimeout(() => response.end(`answer ${request.url}`), delay);
     };
     const session = await stage.openHttp2('h2.test');
     const answers = await Promise.all(
@@ -156,6 +157,31 @@ describe('HTTP/2 inside an inspected tunnel', () => {
       assert.equal(status, 200);
       assert.match(body, new RegExp(`^GET /public/${i} `));
     });
+  });
+
+  test('connections that it takes to an origin of HTTP/1.1 count as those of its agent', async () => {
+    const entry = { host: 'api.test', methods: ['GET'] };
+    const limited = stage.lists([entry], { limits: { connections: 3 } });
+    const before = await stage.proxy.reload({ 'demo.yaml': limited });
+    assert.equal(before.status, 200);
+    const held: Received[] = [];
+    stage.script = (received) => held.push(received);
+    const session = await stage.openHttp2('api.test');
+    const asked = Array.from({ length: 6 }, (_, i) => ask(session, { ':path': `/${i}` }));
+    await until(
+      () => held.length === 3,
+      () => `${held.length} connections`,
+    );
+    const early = await Promise.race([Promise.any(asked), setTimeout(2_000)]);
+    assert.equal(early?.status, 429);
+    for (const { socket } of held) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+    const statuses = (await Promise.all(asked)).map(({ status }) => status);
+    assert.deepEqual(statuses.toSorted(), [200, 200, 200, 429, 429, 429]);
+    // And they are given back.
+    stage.script = answerAll;
+    assert.equal((await ask(session, { ':path': '/again' })).status, 200);
+    session.close();
+    await stage.proxy.reload({ 'demo.yaml': stage.lists(allow) });
   });
 
   test('each request is decided alone, and a refusal ends its stream only', async () => {
@@ -385,7 +411,7 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     h2.listener = (_request, response) => {
       response.writeHead(200, { 'content-length': 100 });
       response.write('half');
-      setTimeout(() => response.stream.close(2), 50);
+      globalThis.setTimeout(() => response.stream.close(2), 50);
     };
     const answer = await askOnce('h2.test', { ':path': '/a' });
     assert.equal(answer.body, 'half');
