@@ -26,7 +26,7 @@ const options = {
   // HTTP/1.1. Node would throw instead, in the middle of the answer, which ends the process.
   strictSingleValueFields: false,
   /** Megabytes. */
-  maxSessionMemory: 8,
+  maxSessionMemory: 16,
   maxSessionInvalidFrames: 100,
   maxSessionRejectedStreams: 100,
   maxOutstandingPings: 10,
