@@ -6,9 +6,6 @@ import { Http2Session } from '../proxy/http2-session.ts';
 import type { Services } from '../proxy/services.ts';
 import type { Tunnel } from '../proxy/tunnel.ts';
 
-/** Pseudo-header fields of a request: `:method`, `:scheme`, `:authority`, `:path`. */
-const pseudoFields = 4;
-
 /**
  * What a client may do on one connection (attack family H45): nghttp2 ends those that go beyond,
  * whatever they send, and none of it is held in memory for longer than a frame.
@@ -20,8 +17,8 @@ const options = {
     maxHeaderListSize: 32_768,
     initialWindowSize: 262_144,
   },
-  // One more than we accept, so that too many is seen and refused instead of reset.
-  maxHeaderListPairs: maxHeaderLines + pseudoFields + 1,
+  // More than we accept, so that too many are seen and refused, with a line in the log, instead of reset.
+  maxHeaderListPairs: 10 * maxHeaderLines,
   // An origin may repeat a header that should stand alone (two ETags): it is passed on as it came, as in
   // HTTP/1.1. Node would throw instead, in the middle of the answer, which ends the process.
   strictSingleValueFields: false,

@@ -249,6 +249,22 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     assert.equal(status, 200, body);
   });
 
+  test('a head of too many lines is refused, and has its line in the log', async () => {
+    const lines = Array.from({ length: 120 }, (_, i) => [`x-${i}`, 'v'] as const);
+    const { status } = await askOnce('api.test', {
+      ':path': '/many',
+      ...Object.fromEntries(lines),
+    });
+    assert.equal(status, 400);
+    await waitForLine(stage.proxy.logFile, {
+      event: 'block',
+      reason: 'bad_request',
+      agent: 'demo',
+      host: 'api.test',
+      method: 'GET',
+    });
+  });
+
   test('cookies become one line again, and hop-by-hop fields stay here', async () => {
     stage.connections.length = 0;
     await askOnce('api.test', [
