@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { setTimeout, setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { until } from '../support/deadline.ts';
 import { linesLike, readEgressLog, waitForLine } from '../support/egress-lines.ts';
 import { answerAll } from '../support/http-stage.ts';
@@ -60,7 +60,7 @@ async function ask(
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   stream.on('error', () => undefined);
   if (body !== undefined) stream.end(body);
-  const late = globalThis.setTimeout(() => stream.destroy(), 5000);
+  const late = setTimeout(() => stream.destroy(), 5000);
   await new Promise((resolve) => stream.once('close', resolve));
   clearTimeout(late);
   return {
@@ -132,8 +132,8 @@ describe('HTTP/2 inside an inspected tunnel', () => {
   test('requests at once share one connection to an origin that multiplexes', async () => {
     h2.requests.length = 0;
     h2.listener = (request, response) => {
-      const delay = 5 * (20 - Number(request.url.slice(1)));
-      globalThis.setTimeout(() => response.end(`answer ${request.url}`), delay);
+      const wait = 5 * (20 - Number(request.url.slice(1)));
+      setTimeout(() => response.end(`answer ${request.url}`), wait);
     };
     const session = await stage.openHttp2('h2.test');
     const answers = await Promise.all(
@@ -162,8 +162,12 @@ describe('HTTP/2 inside an inspected tunnel', () => {
   test('connections that it takes to an origin of HTTP/1.1 count as those of its agent', async () => {
     const entry = { host: 'api.test', methods: ['GET'] };
     const limited = stage.lists([entry], { limits: { connections: 3 } });
-    const before = await stage.proxy.reload({ 'demo.yaml': limited });
-    assert.equal(before.status, 200);
+    assert.equal((await stage.proxy.reload({ 'demo.yaml': limited })).status, 200);
+    // Those of the tests before this one count as well.
+    await until(
+      async () => (await stage.proxy.admin('/connections')).text === '{"connections":[]}\n',
+      () => 'connections are left',
+    );
     const held: Received[] = [];
     stage.script = (received) => held.push(received);
     const session = await stage.openHttp2('api.test');
@@ -172,7 +176,7 @@ describe('HTTP/2 inside an inspected tunnel', () => {
       () => held.length === 3,
       () => `${held.length} connections`,
     );
-    const early = await Promise.race([Promise.any(asked), setTimeout(2_000)]);
+    const early = await Promise.race([Promise.any(asked), delay(2_000)]);
     assert.equal(early?.status, 429);
     for (const { socket } of held) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
     const statuses = (await Promise.all(asked)).map(({ status }) => status);
@@ -364,7 +368,7 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     });
     for await (const chunk of stream) {
       chunks.push(chunk as Buffer);
-      if (chunks.length < 20) await sleep(5);
+      if (chunks.length < 20) await delay(5);
     }
     assert.equal(Buffer.concat(chunks).length, body.length);
     assert.ok(Buffer.concat(chunks).equals(body));
@@ -427,7 +431,7 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     h2.listener = (_request, response) => {
       response.writeHead(200, { 'content-length': 100 });
       response.write('half');
-      globalThis.setTimeout(() => response.stream.close(2), 50);
+      setTimeout(() => response.stream.close(2), 50);
     };
     const answer = await askOnce('h2.test', { ':path': '/a' });
     assert.equal(answer.body, 'half');
