@@ -173,7 +173,7 @@ describe('HTTP/2 inside an inspected tunnel', () => {
     const session = await stage.openHttp2('api.test');
     const asked = Array.from({ length: 6 }, (_, i) => ask(session, { ':path': `/${i}` }));
     await until(
-      () => held.length === 3,
+      () => held.length === 3 && held.every(({ text }) => text.endsWith('\r\n\r\n')),
       () => `${held.length} connections`,
     );
     const early = await Promise.race([Promise.any(asked), delay(2_000)]);
