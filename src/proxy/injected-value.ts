@@ -1,9 +1,4 @@
-/** How a secret stands in the header that it is put into. */
-export type InjectionScheme =
-  /** `{secret}` in the value stands for it. */
-  | { readonly kind: 'template'; readonly value: string }
-  /** HTTP Basic (RFC 7617): the secret is the password. */
-  | { readonly kind: 'basic'; readonly user: string };
+import type { InjectionScheme } from '../policy/injection.ts';
 
 /** The value of the header. */
 export function injectedValue(scheme: InjectionScheme, secret: string): string {

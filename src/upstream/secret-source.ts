@@ -1,16 +1,4 @@
-/** Where a secret comes from that the proxy puts into requests. */
-export type SecretSource =
-  | { readonly kind: 'env'; readonly name: string }
-  | { readonly kind: 'file'; readonly path: string }
-  | SecretCommandSource;
-
-export interface SecretCommandSource {
-  readonly kind: 'command';
-  /** Program and arguments; no shell reads them. */
-  readonly argv: readonly [string, ...string[]];
-  /** Milliseconds after which it is run again, while somebody asks for the secret. */
-  readonly refresh: number;
-}
+import type { SecretSource } from '../policy/injection.ts';
 
 /** A secret, kept as fresh as its source allows. */
 export interface HeldSecret {

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Clock } from '../core/clock.ts';
+import type { SecretSource } from '../policy/injection.ts';
 import { CommandSecret } from './command-secret.ts';
 import { FileSecret } from './file-secret.ts';
 import { SecretReports } from './secret-reports.ts';
@@ -9,7 +10,6 @@ import {
   keyOfSource,
   type SecretObserver,
   type SecretReceiver,
-  type SecretSource,
   secretProblem,
 } from './secret-source.ts';
 

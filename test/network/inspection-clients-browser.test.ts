@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import https from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { describeRun, missingClient } from '../support/client-lab.ts';
@@ -9,7 +7,7 @@ import { linesLike } from '../support/egress-lines.ts';
 import { assertRefusedRequest, assertRequests, EnvLab } from '../support/env-lab.ts';
 import { type Http2Listener, Http2Origin } from '../support/http2-origin.ts';
 import { enterNamespace } from '../support/namespace.ts';
-import { serveEcho } from '../support/web-socket.ts';
+import { startEchoSite } from '../support/web-socket.ts';
 
 await enterNamespace(import.meta.filename);
 
@@ -57,7 +55,7 @@ await fetch('/page/report', { method: 'POST', body: JSON.stringify(seen) });
 describe('Chromium, inspected', { skip: missingClient('chromium', 'certutil') }, () => {
   let lab: EnvLab;
   let origin: Http2Origin;
-  let sockets: https.Server;
+  let sockets: Awaited<ReturnType<typeof startEchoSite>>;
   let report = '';
 
   const answer: Http2Listener = (request, response) => {
@@ -92,15 +90,12 @@ describe('Chromium, inspected', { skip: missingClient('chromium', 'certutil') },
     const listen = { address: addresses[host] as string, port: 443 };
     origin = await Http2Origin.start(listen, lab.certificate(host), true);
     origin.listener = answer;
-    sockets = https.createServer({ ...lab.certificate(socketHost) }).on('upgrade', serveEcho);
-    sockets.listen(443, addresses[socketHost]);
-    await once(sockets, 'listening');
+    sockets = await startEchoSite(addresses[socketHost] as string, lab.certificate(socketHost));
   });
   after(async () => {
     await lab[Symbol.asyncDispose]();
     await origin.close();
     sockets.close();
-    sockets.closeAllConnections();
   });
 
   test('shows a page over HTTP/2 that fetches, listens and converses, and is told what it may not', async () => {

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import https from 'node:https';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { describeRun, missingClient, searchPath } from '../support/client-lab.ts';
 import { assertRefusedRequest, assertRequests, EnvLab } from '../support/env-lab.ts';
 import { type Http2Listener, Http2Origin } from '../support/http2-origin.ts';
 import { enterNamespace } from '../support/namespace.ts';
-import { serveEcho } from '../support/web-socket.ts';
+import { startEchoSite } from '../support/web-socket.ts';
 import type { WebSocketOutcome } from '../support/web-socket-client.ts';
 
 await enterNamespace(import.meta.filename);
@@ -134,7 +132,7 @@ const clients: readonly Client[] = [
 
 let lab: EnvLab;
 let origin: Http2Origin;
-let sockets: https.Server;
+let sockets: Awaited<ReturnType<typeof startEchoSite>>;
 
 before(async () => {
   lab = await EnvLab.start({
@@ -147,15 +145,12 @@ before(async () => {
   const listen = { address: addresses[host] as string, port: 443 };
   origin = await Http2Origin.start(listen, lab.certificate(host), true);
   origin.listener = answer;
-  sockets = https.createServer({ ...lab.certificate(socketHost) }).on('upgrade', serveEcho);
-  sockets.listen(443, addresses[socketHost]);
-  await once(sockets, 'listening');
+  sockets = await startEchoSite(addresses[socketHost] as string, lab.certificate(socketHost));
 });
 after(async () => {
   await lab[Symbol.asyncDispose]();
   await origin.close();
   sockets.close();
-  sockets.closeAllConnections();
 });
 
 for (const { name, missing, script, path: at, got, said } of clients) {

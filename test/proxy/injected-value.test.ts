@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type InjectionScheme, injectedValue } from '../../src/proxy/injected-value.ts';
+import type { InjectionScheme } from '../../src/policy/injection.ts';
+import { injectedValue } from '../../src/proxy/injected-value.ts';
 
 const cases: readonly [what: string, scheme: InjectionScheme, secret: string, value: string][] = [
   ['a bearer', { kind: 'template', value: 'Bearer {secret}' }, 'abc', 'Bearer abc'],

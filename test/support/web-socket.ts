@@ -1,6 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import type http from 'node:http';
+import https from 'node:https';
 import type { Duplex } from 'node:stream';
+import type { KeyedCertificate } from './certificates.ts';
 
 /** RFC 6455 §5.2; messages are one frame each, of less than 64 KiB. */
 export const opcodes = { text: 1, close: 8, ping: 9, pong: 10 } as const;
@@ -58,7 +61,7 @@ export function onFrames(stream: Duplex, first: Buffer, listener: (frame: Frame)
 }
 
 /** Accepts an upgrade, sends every text back with a `!`, and greets unasked; closes as it is told to. */
-export function serveEcho(request: http.IncomingMessage, socket: Duplex, head: Buffer): void {
+function serveEcho(request: http.IncomingMessage, socket: Duplex, head: Buffer): void {
   const accept = acceptOf(request.headers['sec-websocket-key'] ?? '');
   socket.write(
     `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
@@ -70,4 +73,20 @@ export function serveEcho(request: http.IncomingMessage, socket: Duplex, head: B
     if (opcode !== opcodes.text) return;
     socket.write(frame(opcodes.text, Buffer.concat([payload, Buffer.from('!')]), false));
   });
+}
+
+/** A site over TLS on port 443 that converses so, and answers nothing else. */
+export async function startEchoSite(
+  address: string,
+  certificate: KeyedCertificate,
+): Promise<{ close(): void }> {
+  const server = https.createServer({ ...certificate }).on('upgrade', serveEcho);
+  server.listen(443, address);
+  await once(server, 'listening');
+  return {
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, afterEach, beforeEach, describe, test } from 'node:test';
-import type { SecretSource } from '../../src/upstream/secret-source.ts';
+import type { SecretSource } from '../../src/policy/injection.ts';
 import { SecretStore } from '../../src/upstream/secret-store.ts';
 import { until as untilSo } from '../support/deadline.ts';
 import { ManualClock } from '../support/manual-clock.ts';
