@@ -45,9 +45,9 @@ export function dialOrigin(
     waiter.failed(verdict);
     return { cancel() {} };
   }
-  if (exchange.scheme === 'https') return secureDialled(exchange, socket, peer, offers, waiter);
   // It may have waited for its first request for longer than the destination does.
   if (socket.destroyed || !socket.readable) return dialAnew(exchange, offers, waiter);
+  if (exchange.scheme === 'https') return secureDialled(exchange, socket, peer, offers, waiter);
   waiter.connected(socket, peer);
   return { cancel() {} };
 }

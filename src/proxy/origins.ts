@@ -171,7 +171,9 @@ function noted(): void {}
 /** A connection that was dialled for another request must do for this one's entry, too. */
 function lease(waiter: OriginWaiter, client: OriginClient): void {
   const { exchange } = waiter;
-  const peer = client.ready as Peer;
+  const peer = client.ready;
+  // It has ended since it was made.
+  if (peer === null) return waiter.failed('connect_failed');
   const granted = exchange.decision?.addresses ?? [];
   const verdict = exchange.services.guard.check(peer.ip, exchange.port ?? 0, granted);
   if (verdict !== 'ok') return waiter.failed(verdict);

@@ -56,8 +56,11 @@ export class OriginClient {
       connect: (_options, done) => {
         const socket = this.#next;
         this.#next = null;
+        // It may have ended since it was vetted, and undici would wait on it for good.
+        if (socket === null || !isUsable(socket)) {
+          return this.#refuse((error) => done(error, null));
+        }
         this.#socket = socket;
-        if (socket === null) return this.#refuse((error) => done(error, null));
         if (!multiplexes) {
           this.#filter = new InterimFilter(socket);
           this.#filter.expect();

@@ -99,6 +99,12 @@ export class TlsClient {
     secure.once('close', () => {
       if (!over) finish(brokenOff());
     });
+    // Node does not always pass on that the connection below is gone; what it has to say of it goes first.
+    socket.once('close', () => {
+      setImmediate(() => {
+        if (!over) finish(brokenOff());
+      });
+    });
     // Not in this turn: OpenSSL is in the middle of a read now, and whoever gives the connection up at
     // once would have its memory freed under it, which ends the process (Node 24).
     secure.once('secureConnect', () => setImmediate(finish, null));
